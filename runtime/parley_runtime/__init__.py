@@ -1,0 +1,1 @@
+"""What every Parley process stands on: settings, clock, errors, logs, metrics, tokens, signals."""

@@ -1,0 +1,1 @@
+"""Ports kept in SQLite files: the embedded default."""

@@ -1,0 +1,1 @@
+"""Channels, their logs, and the streams of the devices that read them."""

@@ -1,0 +1,122 @@
+"""The port to the channels' logs: the one place where a message becomes durable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event as it is stored: `event` is the encoded `parley.chat.v1.Event`, `digest` its content's identity.
+
+    `is_message` lets a reader of messages pass over other events without decoding them.
+    """
+
+    seq: int
+    is_message: bool
+    digest: bytes
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The rows are durable, in their final place; the head is now the last row's seq."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Nothing was written: the head is `head`, not the expected one."""
+
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The store did not answer: all rows or none may have been written, now or still to come.
+
+    The caller finds out by `batch_at`: once a later append at the same expected head has been committed
+    or has conflicted, the outcome is settled.
+    """
+
+    cause: str
+
+
+AppendResult = Committed | Conflict | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Rows in the order asked for, and the head that held when they were read. No row is beyond the head.
+
+    `more` is true when the range asked for holds rows after these.
+    """
+
+    rows: tuple[Row, ...]
+    head: int
+    more: bool
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or failed. For a read: nothing is known. Never raised by `append`."""
+
+
+class MessageLog(Protocol):
+    """Per channel a dense, append-only log.
+
+    Laws: `append` commits all rows or none, and only at the expected head; what is committed is durable
+    before the answer and never replaced; every read is a prefix of the log in the order of seq, together with the head
+    it was read at; a read that starts after `append` answered Committed sees those rows.
+    A channel that was never written has head 0.
+    """
+
+    async def append(
+        self, channel_id: str, expected_head: int, rows: Sequence[Row], batch_id: bytes
+    ) -> AppendResult:
+        """Add rows `expected_head + 1 …`. `rows` is not empty and dense; `batch_id` (16 bytes) names this attempt."""
+        ...
+
+    async def head(self, channel_id: str) -> int:
+        """The newest seq, by a linearizable read. Raises StoreUnavailable."""
+        ...
+
+    async def batch_at(self, channel_id: str, seq: int) -> bytes | None:
+        """The batch id of the row at `seq`, or None where there is none, by a linearizable read. Raises StoreUnavailable."""
+        ...
+
+    async def read(
+        self,
+        channel_id: str,
+        from_seq: int,
+        to_seq: int,
+        *,
+        limit: int,
+        limit_bytes: int,
+        newest_first: bool = False,
+        only_messages: bool = False,
+    ) -> LogPage:
+        """Rows with from_seq <= seq <= to_seq, at most `limit` and `limit_bytes` of event bytes, though one row always fits.
+
+        Ascending, or descending from `to_seq` with `newest_first`. Raises StoreUnavailable.
+        """
+        ...
+
+    async def fanned(self, channel_id: str) -> int:
+        """The newest seq known to have been announced to every member; 0 at first. Raises StoreUnavailable."""
+        ...
+
+    async def mark_fanned(self, channel_id: str, seq: int) -> None:
+        """Raise the mark to `seq`; a smaller one changes nothing. Need not be durable at once. Raises StoreUnavailable."""
+        ...
+
+    async def mark_active(self, slot: int, minute: int, channel_id: str) -> None:
+        """Put the channel in the slot's set for this minute (minutes since 1970). Durable before it returns.
+
+        Sets older than an hour may be dropped. Raises StoreUnavailable.
+        """
+        ...
+
+    async def active(self, slot: int, since_minute: int) -> tuple[str, ...]:
+        """Channels in the slot's sets from `since_minute` on, each once. Raises StoreUnavailable."""
+        ...

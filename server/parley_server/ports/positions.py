@@ -1,0 +1,58 @@
+"""The port to read positions and acknowledged cursors: what no log can rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMark:
+    """How far a user has read in a channel: the seq, and how many messages there were up to it."""
+
+    seq: int
+    message_no: int
+
+
+NOTHING_READ = ReadMark(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedCursor:
+    """A place in a user's feed. Only cursors of one epoch can be compared."""
+
+    epoch: str
+    position: int
+
+
+class Positions(Protocol):
+    """Durable, max-merged marks.
+
+    Laws: what a call returned is durable; a mark never goes back; two devices that write at once end with the
+    larger mark. Raise StoreUnavailable when the store cannot answer.
+    """
+
+    async def mark_read(self, user_id: str, channel_id: str, mark: ReadMark) -> ReadMark:
+        """Raise the user's mark to `mark` if its seq is larger. Returns the mark that holds now."""
+        ...
+
+    async def read_marks(self, user_id: str, channel_ids: Sequence[str]) -> dict[str, ReadMark]:
+        """The user's marks in these channels; channels without one are left out."""
+        ...
+
+    async def readers(self, channel_id: str, user_ids: Sequence[str]) -> dict[str, ReadMark]:
+        """These users' marks in one channel; users without one are left out."""
+        ...
+
+    async def acknowledge(self, user_id: str, device_id: str, cursor: FeedCursor) -> FeedCursor:
+        """Raise the device's cursor. Within an epoch the larger position holds; another epoch replaces. Returns what holds now."""
+        ...
+
+    async def acknowledged(self, user_id: str, device_id: str) -> FeedCursor | None:
+        """The device's cursor, or None if it never acknowledged."""
+        ...
+
+    async def forget_device(self, user_id: str, device_id: str) -> None:
+        """Drop the device's cursor. Nothing to drop is fine."""
+        ...

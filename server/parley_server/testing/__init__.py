@@ -1,0 +1,1 @@
+"""Shipped test kit: one contract suite per port, a manual clock, fault wrappers."""

@@ -1,0 +1,1 @@
+"""Adapters that join the stream seam to a gRPC transport."""
