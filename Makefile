@@ -1,0 +1,94 @@
+# Everything here works in a fresh clone: what a target needs, it makes first.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON_BIN := .venv/bin
+# Folders with Python code in them; mypy refuses one without.
+TYPED_FOLDERS := $(foreach folder,sdk runtime server cli tests benchmarks examples tools,$(if \
+	$(shell find $(folder) -name '*.py' -print 2>/dev/null | head -n 1),$(folder)))
+
+# Arguments for the program behind a target: make run ARGS="--help", make unit ARGS="-k outbox"
+ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Start Parley on 127.0.0.1:50051 with its data in ./parley-data
+	@tools/environment.sh run
+	@exec $(PYTHON_BIN)/parley up $(ARGS)
+
+.PHONY: test
+test: ## Set up, check and run all tests
+	@tools/timed.sh "set-up" $(MAKE) deps
+	@tools/timed.sh "check" $(MAKE) check
+	@echo "== tests"; exec $(PYTHON_BIN)/python -m pytest --durations=15 --durations-min=5 tests $(ARGS)
+
+.PHONY: unit
+unit: python-deps ## Run the quick tests only (tests/unit)
+	@exec $(PYTHON_BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: check
+check: check-format check-lint check-types check-imports check-contract check-generated ## Run every check that is not a test (make -k check: go on after a failure)
+
+.PHONY: check-format
+check-format: python-deps
+	@tools/timed.sh "format (ruff)" $(PYTHON_BIN)/ruff format --check --quiet .
+
+.PHONY: check-lint
+check-lint: python-deps
+	@tools/timed.sh "lint (ruff)" $(PYTHON_BIN)/ruff check --quiet .
+
+.PHONY: check-types
+check-types: python-deps
+	@tools/timed.sh "types (mypy --strict)" $(PYTHON_BIN)/mypy $(TYPED_FOLDERS)
+
+.PHONY: check-imports
+check-imports: python-deps
+	@tools/timed.sh "import rules (import-linter)" $(PYTHON_BIN)/python tools/lint_imports.py
+
+.PHONY: check-contract
+check-contract: python-deps
+	@tools/timed.sh "contract (buf lint)" $(PYTHON_BIN)/buf lint proto
+	@test -f proto/baseline.binpb || { echo "proto/baseline.binpb is missing: run \`make proto-baseline\`" >&2; exit 1; }
+	@tools/timed.sh "contract (buf breaking)" $(PYTHON_BIN)/buf breaking proto --against proto/baseline.binpb --exclude-imports
+
+.PHONY: check-generated
+check-generated: python-deps
+	@tools/timed.sh "generated code" $(PYTHON_BIN)/python tools/generate_protos.py --check
+
+.PHONY: fix
+fix: python-deps ## Format the code and repair what ruff can
+	@$(PYTHON_BIN)/ruff check --fix --quiet . ; $(PYTHON_BIN)/ruff format --quiet .
+
+.PHONY: proto
+proto: python-deps ## Generate the stubs in sdk/ from proto/
+	@$(PYTHON_BIN)/python tools/generate_protos.py
+
+.PHONY: proto-baseline
+proto-baseline: python-deps ## Make today's contract the one that later changes may not break
+	@$(PYTHON_BIN)/buf build proto --as-file-descriptor-set --exclude-source-info --output proto/baseline.binpb
+
+.PHONY: deps
+deps: python-deps ## Install everything that tests need into .venv and .tools
+	@tools/install_grpcurl.sh
+
+.PHONY: python-deps
+python-deps:
+	@tools/environment.sh dev
+
+.PHONY: bench
+bench: python-deps ## Measure (see benchmarks/)
+	@exec $(PYTHON_BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: lock
+lock: python-deps ## Write the locks in requirements/ again (UPGRADE=1: newer versions)
+	@tools/lock.sh $(if $(UPGRADE),--upgrade)
+
+.PHONY: clean
+clean: ## Remove everything that make made; parley-data stays
+	@rm -rf .venv .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -d parley-data ]; then echo "parley-data is kept: it is your server's data."; fi
