@@ -1,0 +1,1 @@
+"""Generated stubs of the contract package parley.chat.v1."""
