@@ -1,0 +1,1 @@
+"""The `parley` command: the only package that may import every role, each inside its own command."""
