@@ -1,0 +1,186 @@
+"""The port to the accounts: users, their passwords and their devices."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user. The folded names are what the store compares and sorts by, code point by code point.
+
+    `suspend_time_ms` is None while the account is in good standing.
+    """
+
+    user_id: str
+    username: str
+    folded_username: str
+    display_name: str
+    folded_display_name: str
+    about: str
+    avatar_url: str
+    operator: bool
+    create_time_ms: int
+    suspend_time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChange:
+    """New values of a profile; None leaves a value as it is. The two display names change together."""
+
+    display_name: str | None = None
+    folded_display_name: str | None = None
+    about: str | None = None
+    avatar_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A log-in. It is live until it is revoked or until `refresh_expire_time_ms`.
+
+    `refresh_state` is opaque to the store. `version` counts the renewals. `access_expire_time_ms` is when
+    the newest access token that was made with a renewal runs out.
+    """
+
+    device_id: str
+    user_id: str
+    device_name: str
+    create_time_ms: int
+    refresh_time_ms: int
+    access_expire_time_ms: int
+    refresh_expire_time_ms: int
+    refresh_state: bytes = field(repr=False)
+    version: int = 1
+    revoke_time_ms: int | None = None
+
+    def live(self, now_ms: int) -> bool:
+        """Whether the device is logged in at `now_ms`."""
+        return self.revoke_time_ms is None and self.refresh_expire_time_ms > now_ms
+
+
+class UserAdded(enum.Enum):
+    """What became of an `add_user`."""
+
+    ADDED = "added"
+    USER_ID_EXISTS = "user id exists"
+    USERNAME_TAKEN = "username taken"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAdded:
+    """What became of an `add_device`. `added` is False when the device id was there already: nothing
+    changed then.
+
+    `logged_out` are the devices that had to make room, as they are now.
+    """
+
+    added: bool
+    logged_out: tuple[DeviceRow, ...] = ()
+
+
+class Accounts(Protocol):
+    """Users and their devices.
+
+    Laws: every change is durable before the call returns, all of it or nothing; a read that starts after it
+    sees it. At most one user has a user id, at most one a folded username, whatever happens at once. A
+    user, once added, stays. `renew_device` is a compare-and-set: of several renewals from one version
+    exactly one succeeds. A revoked device is never live again. Order of text is by code point. All methods
+    raise StoreUnavailable (see message_log) when the store cannot answer; a change may then have happened
+    or not.
+    """
+
+    async def add_user(self, user: UserRow, password_hash: str) -> UserAdded:
+        """Add the user. USER_ID_EXISTS and USERNAME_TAKEN (in this order) change nothing. An empty hash: no
+        password.
+        """
+        ...
+
+    async def user(self, user_id: str) -> UserRow | None:
+        """The user, or None."""
+        ...
+
+    async def user_named(self, folded_username: str) -> UserRow | None:
+        """The user with this folded name, or None."""
+        ...
+
+    async def users(self, user_ids: Sequence[str]) -> tuple[UserRow, ...]:
+        """Those of the users that exist, each once, in any order. Any number of ids."""
+        ...
+
+    async def password_hash(self, user_id: str) -> str:
+        """The user's password hash; empty without a password or without such a user."""
+        ...
+
+    async def change_profile(self, user_id: str, change: ProfileChange) -> UserRow | None:
+        """Change the profile. Returns the user as it is now, or None when there is none."""
+        ...
+
+    async def search(self, folded_prefix: str, *, after: str, limit: int) -> tuple[UserRow, ...]:
+        """Users whose folded username or folded display name starts with the prefix, taken literally.
+
+        Ascending by folded username, only those greater than `after`, at most `limit`.
+        """
+        ...
+
+    async def set_suspended(self, user_id: str, suspend_time_ms: int | None) -> UserRow | None:
+        """Suspend the user, or lift the suspension with None. Returns the user as it is now, or None when
+        there is none.
+        """
+        ...
+
+    async def suspended_users(self, *, since_ms: int, access_after_ms: int) -> tuple[UserRow, ...]:
+        """Users that were suspended at `since_ms` or later, or have a device with an access token beyond
+        `access_after_ms`.
+
+        Only those who are suspended now.
+        """
+        ...
+
+    async def add_device(
+        self, device: DeviceRow, *, device_limit: int, now_ms: int, forget_before_ms: int
+    ) -> DeviceAdded:
+        """Add a device of an existing user, and revoke (at `now_ms`) as many others as exceed
+        `device_limit` live ones.
+
+        Those go first that were renewed longest ago, then by device id. Other rows of this user that were
+        revoked or expired before `forget_before_ms`, the access token of their last renewal too, are
+        dropped for good.
+        """
+        ...
+
+    async def device(self, device_id: str) -> DeviceRow | None:
+        """The device, live or not, or None."""
+        ...
+
+    async def devices(
+        self, user_id: str, *, now_ms: int, before: tuple[int, str] | None, limit: int
+    ) -> tuple[DeviceRow, ...]:
+        """The user's live devices, greatest (create_time_ms, device_id) first, only those smaller than
+        `before`.
+        """
+        ...
+
+    async def renew_device(self, device: DeviceRow) -> bool:
+        """Replace the device's times, refresh state and version if it stands at `device.version - 1` and is
+        not revoked.
+
+        False means that nothing was changed.
+        """
+        ...
+
+    async def revoke_device(self, user_id: str, device_id: str, *, now_ms: int) -> DeviceRow | None:
+        """Revoke the user's device; the first time stands. Returns it as it is now, or None when the user
+        has no such device.
+        """
+        ...
+
+    async def revoked_devices(self, *, since_ms: int, access_after_ms: int) -> tuple[DeviceRow, ...]:
+        """Devices revoked at `since_ms` or later, and revoked ones with an access token beyond
+        `access_after_ms`.
+        """
+        ...
