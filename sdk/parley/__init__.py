@@ -1,0 +1,239 @@
+"""The client of Parley, and under `parley.<area>.v1` the generated code of its contract.
+
+    import parley
+
+    tokens = await parley.log_in("localhost:50051", "alice", "a long password")
+    async with parley.connect("localhost:50051", token=tokens, on_tokens=store) as client:
+        channel = await client.direct("@bob")
+        await channel.send("hello")
+        async for event in client.events():
+            ...
+
+The names below are loaded when they are first used: whoever imports only the generated code, as a server
+does, loads nothing of the client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
+    from parley._administration import Administration
+    from parley._advice import Advice
+    from parley._channel import Channel, Sent
+    from parley._channel_info import (
+        ChannelInfo,
+        ChannelKind,
+        HistoryVisibility,
+        Member,
+        MemberChange,
+        ReadPosition,
+        Role,
+    )
+    from parley._client import Client, connect
+    from parley._device import Device
+    from parley._errors import Disconnected, ParleyError, TimedOut, Unreachable, Violation
+    from parley._events import ChannelEvent, Event, MemberEvent, Message, MessageEvent, UnknownEvent
+    from parley._inbox import InboxEntry
+    from parley._login import log_in, sign_up
+    from parley._reasons import (
+        AccountSuspended,
+        BadCredentials,
+        ChannelBusy,
+        ChannelFull,
+        ChannelNotFound,
+        ClientIdReused,
+        DeviceNotFound,
+        DeviceRevoked,
+        DirectChannel,
+        HelloRepeated,
+        HelloRequired,
+        Internal,
+        InvalidField,
+        LastOwner,
+        MalformedFrame,
+        MessageIdExpired,
+        MessageNotFound,
+        NodeStopping,
+        OperatorRequired,
+        RateLimited,
+        RefreshTokenInvalid,
+        RefreshTokenReused,
+        RequestTooLarge,
+        RoleRequired,
+        SelfChannel,
+        ServerBusy,
+        SessionNotFound,
+        SignUpClosed,
+        SlowReader,
+        StoreUnavailable,
+        TokenExpired,
+        TokenInvalid,
+        TokenMissing,
+        TooManyInFlight,
+        UnknownRequest,
+        UsernameTaken,
+        UserNotFound,
+    )
+    from parley._session import ChannelHead
+    from parley._stream import EventStream
+    from parley._tokens import Tokens
+    from parley._transport import Tls
+    from parley._user import User
+    from parley._uuid7 import new_id
+
+_HOMES = {
+    "_administration": ("Administration",),
+    "_advice": ("Advice",),
+    "_channel": ("Channel", "Sent"),
+    "_channel_info": (
+        "ChannelInfo",
+        "ChannelKind",
+        "HistoryVisibility",
+        "Member",
+        "MemberChange",
+        "ReadPosition",
+        "Role",
+    ),
+    "_client": ("Client", "connect"),
+    "_device": ("Device",),
+    "_errors": ("Disconnected", "ParleyError", "TimedOut", "Unreachable", "Violation"),
+    "_events": ("ChannelEvent", "Event", "MemberEvent", "Message", "MessageEvent", "UnknownEvent"),
+    "_inbox": ("InboxEntry",),
+    "_login": ("log_in", "sign_up"),
+    "_reasons": (
+        "AccountSuspended",
+        "BadCredentials",
+        "ChannelBusy",
+        "ChannelFull",
+        "ChannelNotFound",
+        "ClientIdReused",
+        "DeviceNotFound",
+        "DeviceRevoked",
+        "DirectChannel",
+        "HelloRepeated",
+        "HelloRequired",
+        "Internal",
+        "InvalidField",
+        "LastOwner",
+        "MalformedFrame",
+        "MessageIdExpired",
+        "MessageNotFound",
+        "NodeStopping",
+        "OperatorRequired",
+        "RateLimited",
+        "RefreshTokenInvalid",
+        "RefreshTokenReused",
+        "RequestTooLarge",
+        "RoleRequired",
+        "SelfChannel",
+        "ServerBusy",
+        "SessionNotFound",
+        "SignUpClosed",
+        "SlowReader",
+        "StoreUnavailable",
+        "TokenExpired",
+        "TokenInvalid",
+        "TokenMissing",
+        "TooManyInFlight",
+        "UnknownRequest",
+        "UserNotFound",
+        "UsernameTaken",
+    ),
+    "_session": ("ChannelHead",),
+    "_stream": ("EventStream",),
+    "_tokens": ("Tokens",),
+    "_transport": ("Tls",),
+    "_user": ("User",),
+    "_uuid7": ("new_id",),
+}
+
+__all__ = [
+    "AccountSuspended",
+    "Administration",
+    "Advice",
+    "BadCredentials",
+    "Channel",
+    "ChannelBusy",
+    "ChannelEvent",
+    "ChannelFull",
+    "ChannelHead",
+    "ChannelInfo",
+    "ChannelKind",
+    "ChannelNotFound",
+    "Client",
+    "ClientIdReused",
+    "Device",
+    "DeviceNotFound",
+    "DeviceRevoked",
+    "DirectChannel",
+    "Disconnected",
+    "Event",
+    "EventStream",
+    "HelloRepeated",
+    "HelloRequired",
+    "HistoryVisibility",
+    "InboxEntry",
+    "Internal",
+    "InvalidField",
+    "LastOwner",
+    "MalformedFrame",
+    "Member",
+    "MemberChange",
+    "MemberEvent",
+    "Message",
+    "MessageEvent",
+    "MessageIdExpired",
+    "MessageNotFound",
+    "NodeStopping",
+    "OperatorRequired",
+    "ParleyError",
+    "RateLimited",
+    "ReadPosition",
+    "RefreshTokenInvalid",
+    "RefreshTokenReused",
+    "RequestTooLarge",
+    "Role",
+    "RoleRequired",
+    "SelfChannel",
+    "Sent",
+    "ServerBusy",
+    "SessionNotFound",
+    "SignUpClosed",
+    "SlowReader",
+    "StoreUnavailable",
+    "TimedOut",
+    "Tls",
+    "TokenExpired",
+    "TokenInvalid",
+    "TokenMissing",
+    "Tokens",
+    "TooManyInFlight",
+    "UnknownEvent",
+    "UnknownRequest",
+    "Unreachable",
+    "User",
+    "UserNotFound",
+    "UsernameTaken",
+    "Violation",
+    "connect",
+    "log_in",
+    "new_id",
+    "sign_up",
+]
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
