@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -23,6 +24,7 @@ from parley.user.v1 import user_pb2, user_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from parley._stream import EventStream
@@ -47,6 +49,7 @@ def connect(
     token: Tokens | str,
     on_tokens: Callable[[Tokens], None] | None = None,
     reload_tokens: Callable[[], Tokens | None] | None = None,
+    renewal_lock: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     tls: Tls | None = None,
     client_name: str | None = None,
     foreground: bool = False,
@@ -60,7 +63,9 @@ def connect(
     the server says that it has expired. `on_tokens` is called with every new pair before it is used, to
     store it: the old refresh token works only for another 30 s. Where several programs share one stored
     log-in, `reload_tokens` returns what is stored now; the client asks it before it renews, and takes a
-    newer pair from there. A `str` is used as it is and cannot be renewed: an operator's token, for example.
+    newer pair from there. `renewal_lock()` is entered around all of this, so that they take turns: give
+    one that locks what `on_tokens` writes. A `str` is used as it is and cannot be renewed: an operator's
+    token, for example.
 
     `client_name` (name and version, at most 128 bytes) is for the server's logs. `foreground` says that a
     person looks at this client. `timeout_seconds` bounds every call with all its retries.
@@ -72,6 +77,7 @@ def connect(
         token=token,
         on_tokens=on_tokens,
         reload_tokens=reload_tokens,
+        renewal_lock=renewal_lock,
         tls=tls,
         client_name=client_name or default_client_name(),
         foreground=foreground,
@@ -94,6 +100,7 @@ class Client:
         token: Tokens | str,
         on_tokens: Callable[[Tokens], None] | None,
         reload_tokens: Callable[[], Tokens | None] | None,
+        renewal_lock: Callable[[], AbstractAsyncContextManager[object]],
         tls: Tls | None,
         client_name: str,
         foreground: bool,
@@ -105,6 +112,7 @@ class Client:
             token=token,
             on_tokens=on_tokens,
             reload_tokens=reload_tokens,
+            renewal_lock=renewal_lock,
             timeout_seconds=timeout_seconds,
             client_name=client_name,
             foreground=foreground,

@@ -23,6 +23,7 @@ from parley.user.v1 import user_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from google.protobuf.message import Message
 
@@ -63,6 +64,7 @@ class Link:
         token: Tokens | str,
         on_tokens: Callable[[Tokens], None] | None,
         reload_tokens: Callable[[], Tokens | None] | None,
+        renewal_lock: Callable[[], AbstractAsyncContextManager[object]],
         timeout_seconds: float,
         client_name: str,
         foreground: bool,
@@ -73,7 +75,13 @@ class Link:
         self._foreground = foreground
         self._stream: EventStream | None = None
         self._closed = False
-        self.renewal = Renewal(token, self._refresh, on_tokens=on_tokens, reload_tokens=reload_tokens)
+        self.renewal = Renewal(
+            token,
+            self._refresh,
+            on_tokens=on_tokens,
+            reload_tokens=reload_tokens,
+            renewal_lock=renewal_lock,
+        )
         self.auth = auth_service_pb2_grpc.AuthServiceStub(self._grpc_channel)
         self.users = user_service_pb2_grpc.UserServiceStub(self._grpc_channel)
         self.channels = channel_service_pb2_grpc.ChannelServiceStub(self._grpc_channel)

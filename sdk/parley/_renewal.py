@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from parley._advice import Advice
@@ -12,6 +13,7 @@ from parley._tokens import Tokens, claims_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
 _PAUSE_AFTER_FAILURE_MS = 30_000
 """How long a renewal that came before its time and failed is left alone."""
@@ -27,7 +29,8 @@ class Renewal:
 
     `refresh(refresh_token)` asks the server for a new pair. `on_tokens` is called with every new pair before
     anybody else sees it. `reload_tokens` is asked first: another process that uses the same log-in may have
-    renewed already, and a refresh token works only once. Times are in milliseconds of `now_ms`.
+    renewed already, and a refresh token works only once. `renewal_lock()` is entered around all of this, so
+    that such processes can take turns. Times are in milliseconds of `now_ms`.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class Renewal:
         *,
         on_tokens: Callable[[Tokens], None] | None = None,
         reload_tokens: Callable[[], Tokens | None] | None = None,
+        renewal_lock: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._refresh = refresh
         self._on_tokens = on_tokens
         self._reload_tokens = reload_tokens
+        self._renewal_lock = renewal_lock
         self._now_ms = now_ms
         self._tokens = token if isinstance(token, Tokens) else None
         self._access_token = token.access_token if isinstance(token, Tokens) else token
@@ -102,6 +107,10 @@ class Renewal:
             flight.exception()  # Callers that are gone cannot fetch it.
 
     async def _fly(self) -> None:
+        async with self._renewal_lock():
+            await self._renew_now()
+
+    async def _renew_now(self) -> None:
         assert self._tokens is not None
         if self._reload_tokens is not None:
             stored = self._reload_tokens()
