@@ -38,6 +38,16 @@ class ProfileChange:
     about: str | None = None
     avatar_url: str | None = None
 
+    def values(self) -> dict[str, str]:
+        """What changes, by the name of the field in `UserRow`."""
+        named = {
+            "display_name": self.display_name,
+            "folded_display_name": self.folded_display_name,
+            "about": self.about,
+            "avatar_url": self.avatar_url,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
@@ -61,6 +71,11 @@ class DeviceRow:
     def live(self, now_ms: int) -> bool:
         """Whether the device is logged in at `now_ms`."""
         return self.revoke_time_ms is None and self.refresh_expire_time_ms > now_ms
+
+    def forgettable(self, before_ms: int) -> bool:
+        """Whether the device was revoked or expired before `before_ms`, and its last access token expired too."""
+        end_ms = self.refresh_expire_time_ms if self.revoke_time_ms is None else self.revoke_time_ms
+        return max(end_ms, self.access_expire_time_ms) < before_ms
 
 
 class UserAdded(enum.Enum):

@@ -43,6 +43,14 @@ class Unknown:
     cause: str
 
 
+@dataclass(frozen=True, slots=True)
+class NotWritten(Unknown):
+    """The store refused before it began (its queue or its disk is full): nothing was written, nor will be.
+
+    To treat it as Unknown is correct, only slower.
+    """
+
+
 AppendResult = Committed | Conflict | Unknown
 
 

@@ -1,0 +1,29 @@
+"""What a node counts, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """A node's counters in a registry of their own, so that several nodes fit one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls = Counter(
+            "parley_calls", "Unary calls answered.", ("method", "code"), registry=self.registry
+        )
+        self.call_seconds = Histogram(
+            "parley_call_seconds", "Time to answer a unary call.", ("method",), registry=self.registry
+        )
+        self.stream_requests = Counter(
+            "parley_stream_requests", "Requests answered on streams.", ("request", "code"), registry=self.registry
+        )
+        self.streams_open = Gauge("parley_streams_open", "Open streams.", registry=self.registry)
+        self.streams_ended = Counter(
+            "parley_streams_ended", "Streams ended by the server.", ("reason",), registry=self.registry
+        )
+        self.events_delivered = Counter(
+            "parley_events_delivered", "Events handed to sessions.", registry=self.registry
+        )
+        self.frames_sent = Counter("parley_frames_sent", "Frames written to streams.", registry=self.registry)

@@ -1,0 +1,181 @@
+"""Settings: one file (TOML), then the environment, then the command line. Every limit is here with its default.
+
+An environment variable is named after its path: `PARLEY_LISTEN`, `PARLEY_LIMITS__TEXT_CODE_POINTS`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+ENVIRONMENT_PREFIX = "PARLEY_"
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The message is one line that names it and says what is allowed."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the settings file."""
+
+
+class Limits(_Section):
+    """What a caller may ask for. Passing one is refused, never cut."""
+
+    text_code_points: int = 100_000
+    """Longest message text, in Unicode code points."""
+    request_bytes: int = 1024 * 1024
+    """Largest request, unary or a frame of a stream."""
+    page_bytes: int = 1024 * 1024
+    """Where a page of history ends, though one event always fits."""
+    requests_in_flight: int = 32
+    """Unanswered requests on one stream."""
+    group_members: int = 100
+    """Members of a group made by an ordinary user."""
+    channel_members: int = 100_000
+    """Members of a group made by an operator."""
+    devices_per_user: int = 20
+    """Log-ins of one user; one more logs the longest unused out."""
+    streams: int = 20_000
+    """Open streams on this node."""
+    channels_in_memory: int = 10_000
+    """Idle channels kept in memory."""
+    waiting_per_channel: int = 4096
+    """Writes that wait for one channel."""
+    outbox_events: int = 4096
+    """Events, replies and controls that wait to be written to one stream."""
+    outbox_bytes: int = 1024 * 1024
+    """Bytes that wait to be written to one stream."""
+    frame_bytes: int = 64 * 1024
+    """Where a stream frame ends, though one event always fits."""
+
+
+class RateSetting(_Section):
+    """`per_minute` in the long run, `burst` at once."""
+
+    per_minute: float
+    burst: int
+
+
+class Rates(_Section):
+    """How often each may call: per user once logged in, per address before."""
+
+    send: RateSetting = RateSetting(per_minute=600, burst=30)
+    sign_up: RateSetting = RateSetting(per_minute=5, burst=5)
+    log_in: RateSetting = RateSetting(per_minute=10, burst=10)
+    call: RateSetting = RateSetting(per_minute=3000, burst=100)
+    stream: RateSetting = RateSetting(per_minute=120, burst=60)
+
+
+class Sessions(_Section):
+    """Timing of streams, in seconds."""
+
+    hello_seconds: float = 5.0
+    """How long a new stream may wait with its Hello."""
+    heartbeat_seconds: float = 25.0
+    """How often a client in the foreground should be heard."""
+    lease_seconds: float = 45.0
+    """A client in the foreground not heard for this long is taken for gone."""
+    background_lease_seconds: float = 240.0
+    """The same in the background."""
+    reconnect_spread_seconds: float = 30.0
+    """Clients told to reconnect at once are spread over at most this long."""
+
+
+class Auth(_Section):
+    """Accounts and tokens."""
+
+    sign_up: Literal["open", "closed"] = "open"
+    access_token_seconds: int = 15 * 60
+    refresh_token_seconds: int = 30 * 24 * 3600
+    refresh_grace_seconds: int = 30
+    password_workers: int = 2
+    password_queue: int = 64
+
+
+class Tls(_Section):
+    """TLS for native clients. Both files or neither."""
+
+    certificate_file: str = ""
+    key_file: str = ""
+
+
+class Settings(_Section):
+    """Everything a node can be told."""
+
+    listen: str = "127.0.0.1:50051"
+    """Address and port for gRPC."""
+    metrics_listen: str = ""
+    """Address and port for Prometheus (`/metrics`). Empty: no metrics port."""
+    data: str = "./parley-data"
+    """The folder that holds everything."""
+    node_id: str = ""
+    """Names this node to clients. Empty: the host's name."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    stop_grace_seconds: float = 1.5
+    """How long calls in flight may take to finish after SIGTERM or Ctrl-C."""
+    limits: Limits = Limits()
+    rates: Rates = Rates()
+    sessions: Sessions = Sessions()
+    auth: Auth = Auth()
+    tls: Tls = Tls()
+
+
+def load_settings(
+    config_path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Settings:
+    """The settings of a process. `overrides` (by dotted path) win over `environ`, which wins over the file.
+
+    Raises SettingsError for a file that cannot be read, an unknown name, or a value of the wrong kind.
+    """
+    tree: dict[str, Any] = {}
+    if config_path is not None:
+        try:
+            tree = tomllib.loads(config_path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"cannot read {config_path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{config_path} is not valid TOML: {error}") from error
+    for name, value in environ.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            if path[0] in Settings.__struct_fields__:
+                _put(tree, path, value, name)
+    for dotted, override in overrides.items():
+        _put(tree, dotted.split("."), override, dotted)
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from error
+    _check(settings)
+    return settings
+
+
+def _put(tree: dict[str, Any], path: list[str], value: object, name: str) -> None:
+    *sections, last = path
+    for section in sections:
+        below = tree.setdefault(section, {})
+        if not isinstance(below, dict):
+            raise SettingsError(f"{name}: {section} is not a table")
+        tree = below
+    tree[last] = value
+
+
+def _check(settings: Settings) -> None:
+    if bool(settings.tls.certificate_file) != bool(settings.tls.key_file):
+        raise SettingsError("tls: set both certificate_file and key_file, or neither")
+    for section_name in ("limits", "sessions", "auth"):
+        section = getattr(settings, section_name)
+        for name in section.__struct_fields__:
+            value = getattr(section, name)
+            if isinstance(value, int | float) and value <= 0:
+                raise SettingsError(f"{section_name}.{name} must be greater than 0")
+    for name in settings.rates.__struct_fields__:
+        rate: RateSetting = getattr(settings.rates, name)
+        if rate.per_minute <= 0 or rate.burst < 1:
+            raise SettingsError(f"rates.{name}: per_minute must be greater than 0 and burst at least 1")

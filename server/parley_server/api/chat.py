@@ -1,0 +1,188 @@
+"""ChatService, the unary calls: converts, calls, converts back.
+
+Calls that a stream can carry too are methods over (caller, request), so that both doors lead to the same code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from parley.chat.v1 import (
+    chat_service_pb2,
+    chat_service_pb2_grpc,
+    event_pb2,
+    message_requests_pb2,
+    stream_pb2,
+)
+from parley_runtime.refusal import Reason, Refusal
+from parley_server.api import convert
+from parley_server.api.call_context import current_caller
+from parley_server.api.paging import page_size_of, page_token_for, place_of
+from parley_server.chat import codec
+from parley_server.chat.framing import control_field
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from parley_runtime.clock import Clock
+    from parley_server.accounts.caller import Caller
+    from parley_server.api.sessions import Sessions
+    from parley_server.chat.command import Done
+    from parley_server.chat.history import History, HistoryPage
+    from parley_server.chat.hub import Hub
+    from parley_server.chat.inbox import Inbox, InboxEntry
+    from parley_server.chat.messages import Messages
+
+PREVIEW_CODE_POINTS = 256
+
+
+class ChatCalls:
+    """Requests that come by unary call and on streams alike. All raise Refusal."""
+
+    def __init__(self, messages: Messages, hub: Hub, clock: Clock) -> None:
+        self._messages = messages
+        self._hub = hub
+        self._clock = clock
+
+    def post(
+        self, caller: Caller, request: message_requests_pb2.SendMessageRequest
+    ) -> asyncio.Future[Done]:
+        """Queue the message; the order of these calls is the order in the channel."""
+        return self._messages.post(
+            caller.user_id,
+            request.channel_id,
+            request.client_message_id,
+            request.text,
+            request.attributes,
+        )
+
+    async def mark_read(
+        self, caller: Caller, request: message_requests_pb2.MarkReadRequest
+    ) -> message_requests_pb2.MarkReadResponse:
+        """Raise the read position and tell the user's open sessions."""
+        mark = await self._messages.mark_read(caller.user_id, request.channel_id, request.seq)
+        news = stream_pb2.Control(
+            read_position=stream_pb2.ReadPosition(
+                channel_id=request.channel_id, read_seq=mark.seq, read_message_no=mark.message_no
+            )
+        )
+        self._hub.control(caller.user_id, control_field(news.SerializeToString()))
+        return message_requests_pb2.MarkReadResponse(read_seq=mark.seq, read_message_no=mark.message_no)
+
+    def heartbeat(self) -> stream_pb2.HeartbeatResponse:
+        """The answer to a heartbeat, whoever's lease it renewed."""
+        response = stream_pb2.HeartbeatResponse()
+        response.server_time.FromMilliseconds(self._clock.now_ms())
+        return response
+
+
+def sent_message(done: Done) -> message_requests_pb2.SendMessageResponse:
+    """The answer to a send."""
+    return message_requests_pb2.SendMessageResponse(
+        seq=done.seq, message_no=done.message_no, create_time_ms=done.create_time_ms, duplicate=done.duplicate
+    )
+
+
+class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
+    """Serves the unary calls of parley.chat.v1.ChatService. The two streams are registered beside it, bytes both ways."""
+
+    def __init__(self, calls: ChatCalls, history: History, inbox: Inbox, sessions: Sessions) -> None:
+        self._calls = calls
+        self._history = history
+        self._inbox = inbox
+        self._sessions = sessions
+
+    def Connect(self, request_iterator: object, context: object) -> Any:
+        raise NotImplementedError("streams are served through the seam")
+
+    def Subscribe(self, request: object, context: object) -> Any:
+        raise NotImplementedError("streams are served through the seam")
+
+    async def Heartbeat(
+        self, request: stream_pb2.HeartbeatRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> stream_pb2.HeartbeatResponse:
+        if not self._sessions.heartbeat(current_caller(), request.session_id, foreground=request.foreground):
+            raise Refusal(Reason.SESSION_NOT_FOUND, "No such open stream of this device. Connect again.")
+        return self._calls.heartbeat()
+
+    async def SendMessage(
+        self, request: message_requests_pb2.SendMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.SendMessageResponse:
+        return sent_message(await self._calls.post(current_caller(), request))
+
+    async def MarkRead(
+        self, request: message_requests_pb2.MarkReadRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.MarkReadResponse:
+        return await self._calls.mark_read(current_caller(), request)
+
+    async def GetMessage(
+        self, request: chat_service_pb2.GetMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> chat_service_pb2.GetMessageResponse:
+        encoded = await self._history.message(current_caller().user_id, request.channel_id, request.seq)
+        return chat_service_pb2.GetMessageResponse(event=event_pb2.Event.FromString(encoded))
+
+    async def ListMessages(
+        self, request: chat_service_pb2.ListMessagesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> chat_service_pb2.ListMessagesResponse:
+        limit = page_size_of(request.page_size)
+        place = place_of(request.page_token, int)
+        page = await self._history.messages(
+            current_caller().user_id,
+            request.channel_id,
+            before_seq=int(place[0]) + 1 if place else request.before_seq,
+            limit=limit,
+        )
+        response = chat_service_pb2.ListMessagesResponse(
+            next_page_token=_next_token(page), head_seq=page.head
+        )
+        for encoded in page.events:
+            response.events.add().MergeFromString(encoded)
+        return response
+
+    async def ListEvents(
+        self, request: chat_service_pb2.ListEventsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> chat_service_pb2.ListEventsResponse:
+        limit = page_size_of(request.page_size)
+        place = place_of(request.page_token, int)
+        page = await self._history.events(
+            current_caller().user_id,
+            request.channel_id,
+            from_seq=int(place[0]) if place else request.from_seq,
+            to_seq=request.to_seq,
+            limit=limit,
+        )
+        response = chat_service_pb2.ListEventsResponse(next_page_token=_next_token(page), head_seq=page.head)
+        for encoded in page.events:
+            response.events.add().MergeFromString(encoded)
+        return response
+
+    async def GetInbox(
+        self, request: chat_service_pb2.GetInboxRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> chat_service_pb2.GetInboxResponse:
+        limit = page_size_of(request.page_size)
+        place = place_of(request.page_token, int, str)
+        before = (int(place[0]), str(place[1])) if place else None
+        entries = await self._inbox.page(current_caller().user_id, before=before, limit=limit + 1)
+        page, more = entries[:limit], len(entries) > limit
+        last = page[-1].row.channel if more else None
+        return chat_service_pb2.GetInboxResponse(
+            entries=[_inbox_message(entry) for entry in page],
+            next_page_token=page_token_for(last.last_activity_ms, last.channel_id) if last else "",
+        )
+
+
+def _next_token(page: HistoryPage) -> str:
+    return "" if page.next_seq is None else page_token_for(page.next_seq)
+
+
+def _inbox_message(entry: InboxEntry) -> chat_service_pb2.InboxEntry:
+    message = chat_service_pb2.InboxEntry(
+        channel=convert.channel_message(entry.row.channel),
+        peer_user_id=entry.row.peer_user_id,
+        read_seq=entry.read.seq,
+        unread_count=convert.unread_count(entry.row, entry.read),
+    )
+    if entry.last_message is not None:
+        message.last_message.CopyFrom(codec.with_text_cut(entry.last_message, PREVIEW_CODE_POINTS))
+    return message

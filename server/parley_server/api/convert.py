@@ -1,0 +1,51 @@
+"""Rows of the stores as messages of the contract."""
+
+from __future__ import annotations
+
+from parley.channel.v1 import channel_pb2
+from parley.chat.v1 import stream_pb2
+from parley_server.ports.positions import ReadMark
+from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow
+
+
+def channel_message(row: ChannelRow) -> channel_pb2.Channel:
+    """The channel as clients see it."""
+    message = channel_pb2.Channel(
+        channel_id=row.channel_id,
+        kind=row.kind.value,  # type: ignore[arg-type]
+        title=row.title,
+        history_visibility=row.history_visibility.value,  # type: ignore[arg-type]
+        creator_id=row.creator_id,
+        member_count=row.member_count,
+        member_limit=row.member_limit,
+        head_seq=row.watermark,
+        head_message_no=row.message_no,
+    )
+    message.create_time.FromMilliseconds(row.create_time_ms)
+    return message
+
+
+def member_message(row: MemberRow, read: ReadMark) -> channel_pb2.Member:
+    """A present member as clients see it."""
+    return channel_pb2.Member(
+        user_id=row.user_id,
+        role=row.role.value if row.role else 0,  # type: ignore[arg-type]
+        joined_seq=row.joined_seq,
+        read_seq=read.seq,
+    )
+
+
+def head_message(row: InboxRow, read: ReadMark) -> stream_pb2.ChannelHead:
+    """Where the channel's log ends and how far the user has read."""
+    return stream_pb2.ChannelHead(
+        channel_id=row.channel.channel_id,
+        head_seq=row.channel.watermark,
+        head_message_no=row.channel.message_no,
+        read_seq=read.seq,
+        read_message_no=read.message_no,
+    )
+
+
+def unread_count(row: InboxRow, read: ReadMark) -> int:
+    """Messages after the read position that the member may see."""
+    return max(0, row.channel.message_no - max(read.message_no, row.member.joined_message_no))

@@ -1,0 +1,57 @@
+"""grpc.health.v1 with a status per dependency, checked all the time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from grpc_health.v1 import health_pb2
+from grpc_health.v1._async import HealthServicer
+
+CHECK_SECONDS = 5.0
+CHECK_LIMIT_SECONDS = 3.0
+
+log = structlog.get_logger()
+
+
+class HealthChecks:
+    """Keeps a HealthServicer up to date.
+
+    Service names: "" for the node as a whole (serving if every dependency is), and one per dependency, such as "store.log".
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
+        self.servicer = HealthServicer()
+        self._checks = dict(checks)
+        self._healthy: dict[str, bool] = {}
+
+    async def check(self) -> None:
+        """Ask every dependency once. Only changes are logged."""
+        for name, ask in self._checks.items():
+            try:
+                await asyncio.wait_for(ask(), CHECK_LIMIT_SECONDS)
+                healthy = True
+            except Exception as error:
+                healthy = False
+                if self._healthy.get(name, True):
+                    log.error("dependency is not healthy", dependency=name, error=str(error))
+            if healthy and self._healthy.get(name) is False:
+                log.warning("dependency is healthy again", dependency=name)
+            self._healthy[name] = healthy
+            await self._set(name, serving=healthy)
+        await self._set("", serving=all(self._healthy.values()))
+
+    async def keep_checking(self) -> None:
+        """Check again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await self.check()
+
+    async def leave(self) -> None:
+        """Answer NOT_SERVING from now on: the node is leaving."""
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _set(self, name: str, *, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        await self.servicer.set(name, status.SERVING if serving else status.NOT_SERVING)

@@ -1,0 +1,149 @@
+"""What every unary call passes through: parsing, identity, rate, errors, metrics.
+
+Methods that stream are left alone: the two chat streams do the same for themselves, health and reflection need none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from parley_runtime.clock import Clock
+from parley_runtime.metrics import Metrics
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.status import abort_arguments
+from parley_server.accounts.authenticator import Authenticator
+from parley_server.api.call_context import set_caller
+from parley_server.api.rates import RateCheck
+
+_OPEN_METHODS = frozenset(
+    f"/parley.auth.v1.AuthService/{name}" for name in ("SignUp", "LogIn", "Refresh", "GetJwks")
+)
+_OPERATOR_PREFIX = "/parley.admin.v1."
+_OURS_PREFIX = "/parley."
+
+_Handler = grpc.RpcMethodHandler[Any, Any]
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+log = structlog.get_logger()
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each unary method of ours once. A Refusal raised by a servicer becomes the call's status."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        rates: RateCheck,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        request_limit_bytes: int,
+        new_error_id: Callable[[], str],
+    ) -> None:
+        self._authenticator = authenticator
+        self._rates = rates
+        self._clock = clock
+        self._metrics = metrics
+        self._request_limit_bytes = request_limit_bytes
+        self._new_error_id = new_error_id
+        self._wrapped: dict[str, _Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler:
+        method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming or handler.response_streaming:
+            return handler
+        if not method.startswith(_OURS_PREFIX):
+            return handler
+        self._wrapped[method] = wrapped = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: _Handler) -> _Handler:
+        call = handler.unary_unary
+        parse = handler.request_deserializer
+        assert call is not None and parse is not None
+
+        async def serve(encoded: bytes, context: _Context) -> Message:
+            started = self._clock.monotonic()
+            code = "OK"
+            try:
+                await self._admit(method, encoded, context)
+                return await call(_parsed(parse, encoded), context)  # type: ignore[no-any-return, misc]
+            except Refusal as refusal:
+                code = refusal.reason.code.name
+                await context.abort(*abort_arguments(refusal))
+            except (grpc.aio.AbortError, asyncio.CancelledError):
+                code = "CANCELLED"
+                raise
+            except Exception as error:
+                code = "INTERNAL"
+                await context.abort(*abort_arguments(self._defect(method, error)))
+            finally:
+                self._metrics.calls.labels(method, code).inc()
+                self._metrics.call_seconds.labels(method).observe(self._clock.monotonic() - started)
+            raise AssertionError("abort returned")
+
+        # Bytes in: what cannot be parsed, and what is too large, gets our status and not the transport's.
+        return grpc.unary_unary_rpc_method_handler(serve, None, handler.response_serializer)  # type: ignore[arg-type]
+
+    async def _admit(self, method: str, encoded: bytes, context: _Context) -> None:
+        if len(encoded) > self._request_limit_bytes:
+            raise too_large(len(encoded), self._request_limit_bytes)
+        if method in _OPEN_METHODS:
+            await self._rates.take_method(method, address_of(context.peer()))
+            return
+        metadata = {
+            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+        caller = self._authenticator.authenticate(metadata)
+        await self._rates.take_method(method, caller.user_id)
+        if method.startswith(_OPERATOR_PREFIX) and not caller.operator:
+            raise Refusal(Reason.OPERATOR_REQUIRED, "Only operators may call this. Use an operator's token.")
+        set_caller(caller)
+
+    def _defect(self, method: str, error: Exception) -> Refusal:
+        error_id = self._new_error_id()
+        log.error("call failed", method=method, error_id=error_id, exc_info=error)
+        return Refusal(Reason.INTERNAL, f"The server failed. Report this id to its operators: {error_id}")
+
+
+def _parsed(parse: Callable[[bytes], Message], encoded: bytes) -> Message:
+    try:
+        return parse(encoded)
+    except DecodeError as error:
+        raise malformed(error) from None
+
+
+def malformed(error: Exception) -> Refusal:
+    """The refusal for bytes that are not the message they should be: broken framing, or text that is not UTF-8."""
+    return Refusal(
+        Reason.MALFORMED_FRAME, f"The request cannot be parsed ({error}). Text must be valid UTF-8; check the client's stubs."
+    )
+
+
+def too_large(size_bytes: int, limit_bytes: int) -> Refusal:
+    """The refusal for a request beyond the limit."""
+    return Refusal(
+        Reason.REQUEST_TOO_LARGE,
+        f"The request has {size_bytes} bytes; at most {limit_bytes} are taken. Send less at a time.",
+        metadata={"limit_bytes": str(limit_bytes)},
+    )
+
+
+def address_of(peer: str) -> str:
+    """The address in a transport's peer text, without the port: `ipv4:127.0.0.1:4000` → `ipv4:127.0.0.1`."""
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer

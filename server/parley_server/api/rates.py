@@ -1,0 +1,40 @@
+"""Which rate limits which call."""
+
+from __future__ import annotations
+
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.settings import Rates, RateSetting
+from parley_server.ports.rate_limiter import Rate, RateLimiter
+
+_BY_METHOD = {
+    "/parley.auth.v1.AuthService/SignUp": "sign_up",
+    "/parley.auth.v1.AuthService/LogIn": "log_in",
+    "/parley.chat.v1.ChatService/SendMessage": "send",
+}
+
+
+def _rate(setting: RateSetting) -> Rate:
+    return Rate(setting.per_minute / 60, setting.burst)
+
+
+class RateCheck:
+    """Takes calls from the limiter by name of rate."""
+
+    def __init__(self, limiter: RateLimiter, rates: Rates) -> None:
+        self._limiter = limiter
+        self._rates = {name: _rate(getattr(rates, name)) for name in rates.__struct_fields__}
+
+    async def take_method(self, method: str, who: str) -> None:
+        """Count one unary call of `who` (a user id, or an address). Raises Refusal (RATE_LIMITED)."""
+        await self.take(_BY_METHOD.get(method, "call"), who)
+
+    async def take(self, name: str, who: str) -> None:
+        """Count one use of the named rate. Raises Refusal (RATE_LIMITED)."""
+        retry_after_seconds = await self._limiter.take(f"{name}:{who}", self._rates[name])
+        if retry_after_seconds > 0:
+            raise Refusal(
+                Reason.RATE_LIMITED,
+                f"Too many calls of this kind. Retry after {retry_after_seconds:.2f} s.",
+                retry_after_seconds=retry_after_seconds,
+                metadata={"rate": name},
+            )

@@ -1,0 +1,114 @@
+"""The gRPC server with every service on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+
+from parley.admin.v1 import admin_service_pb2_grpc
+from parley.auth.v1 import auth_service_pb2_grpc
+from parley.channel.v1 import channel_service_pb2_grpc
+from parley.chat.v1 import chat_service_pb2, chat_service_pb2_grpc
+from parley.user.v1 import user_service_pb2_grpc
+from parley_runtime.settings import Settings, SettingsError, Tls
+from parley_server.api.admin import AdminServicer
+from parley_server.api.auth import AuthServicer
+from parley_server.api.channel import ChannelServicer
+from parley_server.api.chat import ChatServicer
+from parley_server.api.connect import ChatStream, StreamServices
+from parley_server.api.health import HealthChecks
+from parley_server.api.interceptor import CallInterceptor
+from parley_server.api.reflection import add_reflection
+from parley_server.api.user import UserServicer
+from parley_server.transport import grpcio as grpcio_transport
+
+# Requests are refused at their own limit with our status; what the transport takes must be a little more.
+TRANSPORT_SLACK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Servicers:
+    """All that a node serves."""
+
+    auth: AuthServicer
+    user: UserServicer
+    channel: ChannelServicer
+    chat: ChatServicer
+    admin: AdminServicer
+    streams: StreamServices
+    health: HealthChecks
+
+
+def make_server(settings: Settings, interceptor: CallInterceptor, servicers: Servicers) -> grpc.aio.Server:
+    """A server with every service, health and reflection registered; no port yet."""
+    server = grpc.aio.server(
+        interceptors=[interceptor],
+        options=[
+            # Two nodes on one port would silently share it.
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", TRANSPORT_SLACK * settings.limits.request_bytes),
+            ("grpc.max_send_message_length", -1),
+            # A burst of connecting clients must wait, not fail: grpc.aio refuses streams beyond these.
+            ("grpc.server.max_pending_requests", settings.limits.streams),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * settings.limits.streams),
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ],
+    )
+    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicers.auth, server)
+    user_service_pb2_grpc.add_UserServiceServicer_to_server(servicers.user, server)
+    channel_service_pb2_grpc.add_ChannelServiceServicer_to_server(servicers.channel, server)
+    chat_service_pb2_grpc.add_ChatServiceServicer_to_server(servicers.chat, server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, server)
+    health_pb2_grpc.add_HealthServicer_to_server(servicers.health.servicer, server)
+    add_reflection(server)
+    _add_streams(server, servicers.streams)
+    return server
+
+
+def add_port(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
+    """Bind `listen` (host:port, port 0 for any), with TLS if set. Returns the port. Raises SettingsError."""
+    try:
+        if tls.certificate_file:
+            credentials = _credentials(tls)
+            port = server.add_secure_port(listen, credentials)
+        else:
+            port = server.add_insecure_port(listen)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise SettingsError(
+            f"cannot listen on {listen}: the port is in use or the address is not this machine's. Choose another with --listen"
+        )
+    return port
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    try:
+        key = Path(tls.key_file).read_bytes()
+        certificate = Path(tls.certificate_file).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"cannot read {error.filename}: {error.strerror}") from error
+    return grpc.ssl_server_credentials([(key, certificate)])
+
+
+def _add_streams(server: grpc.aio.Server, services: StreamServices) -> None:
+    def maker(*, subscribe: bool) -> Callable[[], ChatStream]:
+        return lambda: ChatStream(services, subscribe=subscribe)
+
+    # Registered after the generated ones, so these win: bytes both ways through the seam.
+    service = chat_service_pb2.DESCRIPTOR.services_by_name["ChatService"].full_name
+    server.add_registered_method_handlers(
+        service,
+        {
+            "Connect": grpcio_transport.stream_stream(maker(subscribe=False)),
+            "Subscribe": grpcio_transport.unary_stream(maker(subscribe=True)),
+        },
+    )

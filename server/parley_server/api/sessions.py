@@ -1,0 +1,111 @@
+"""The open chat streams of this node: how many, whose, alive or not, and how they all end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+from parley_runtime.clock import Clock
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.settings import Sessions as SessionSettings
+from parley_server.accounts.caller import Caller
+from parley_server.chat.farewell import Farewell
+
+SWEEP_SECONDS = 1.0
+
+
+class OpenStream(Protocol):
+    """An open stream, as the registry sees it."""
+
+    @property
+    def caller(self) -> Caller | None:
+        """Whose it is; None before it was authenticated."""
+        ...
+
+    def touch(self, *, foreground: bool | None) -> None:
+        """The client was heard; None keeps the foreground state."""
+        ...
+
+    def check_lease(self, monotonic: float, now_ms: int) -> None:
+        """End the stream if its lease or its token has run out."""
+        ...
+
+    def leave(self, farewell: Farewell, reconnect_after_seconds: float) -> None:
+        """Say GoAway and end."""
+        ...
+
+
+class Sessions:
+    """Registry of streams. Bounded: one too many is refused with SERVER_BUSY."""
+
+    def __init__(
+        self, clock: Clock, settings: SessionSettings, *, streams_limit: int, random: Callable[[], float]
+    ) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._streams_limit = streams_limit
+        self._random = random
+        self._open: set[OpenStream] = set()
+        self._by_id: dict[str, OpenStream] = {}
+        self._all_closed = asyncio.Event()
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, stream: OpenStream) -> None:
+        """Count a new stream. Raises Refusal (SERVER_BUSY, NODE_STOPPING)."""
+        if self._stopping:
+            raise Refusal(Reason.NODE_STOPPING, "This node is leaving. Connect again.", retry_after_seconds=1.0)
+        if len(self._open) >= self._streams_limit:
+            raise Refusal(
+                Reason.SERVER_BUSY, "This node holds as many streams as it may. Retry later.", retry_after_seconds=5.0
+            )
+        self._open.add(stream)
+
+    def named(self, session_id: str, stream: OpenStream) -> None:
+        """The stream has said Hello and is known by this id."""
+        self._by_id[session_id] = stream
+
+    def closed(self, session_id: str, stream: OpenStream) -> None:
+        """The stream is gone."""
+        self._open.discard(stream)
+        self._by_id.pop(session_id, None)
+        if self._stopping and not self._open:
+            self._all_closed.set()
+
+    def heartbeat(self, caller: Caller, session_id: str, *, foreground: bool) -> bool:
+        """Renew the lease of one of this device's streams. False: it is not open here."""
+        stream = self._by_id.get(session_id)
+        if stream is None or stream.caller is None or stream.caller.device_id != caller.device_id:
+            return False
+        stream.touch(foreground=foreground)
+        return True
+
+    def revoked(self, user_id: str, device_id: str | None) -> None:
+        """End the device's streams, or with None all of the user's."""
+        for stream in tuple(self._open):
+            caller = stream.caller
+            if caller is not None and caller.user_id == user_id and device_id in (None, caller.device_id):
+                stream.leave(Farewell.DEVICE_REVOKED, 0.0)
+
+    async def sweep(self) -> None:
+        """End streams whose lease or token has run out, once a second, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            monotonic, now_ms = self._clock.monotonic(), self._clock.now_ms()
+            for stream in tuple(self._open):
+                stream.check_lease(monotonic, now_ms)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more streams, tell each client when to come back, and wait until they are gone, at most the grace."""
+        self._stopping = True
+        # One slot of 5 ms per client, so that a full node's clients do not return all at once.
+        spread_seconds = min(self._settings.reconnect_spread_seconds, len(self._open) * 0.005)
+        for stream in tuple(self._open):
+            stream.leave(Farewell.NODE_STOPPING, self._random() * spread_seconds)
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), grace_seconds)

@@ -1,0 +1,114 @@
+"""Learning a channel's state from the stores, and bringing what is derived up to the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parley_server.chat import codec
+from parley_server.chat.channel import ChannelState, KnownIds, Sent
+from parley_server.chat.client_id import AHEAD_LIMIT_MS
+from parley_server.chat.event import Event, Role
+from parley_server.ports.message_log import MessageLog, Row, StoreUnavailable
+from parley_server.ports.projections import Projections
+
+CATCH_UP_ROWS = 256
+CATCH_UP_BYTES = 1024 * 1024
+MEMBERS_PAGE = 1000
+CONSISTENT_READ_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationLimits:
+    """How many client ids an owner keeps of a channel, and how many of the newest rows it reads to begin with."""
+
+    known_ids: int = 1024
+    newest_rows: int = 256
+
+
+async def activate(
+    channel_id: str, log: MessageLog, projections: Projections, limits: ActivationLimits
+) -> ChannelState:
+    """The channel's state at a head of its log, with projections applied at least up to that head.
+
+    Others may append meanwhile; then the state is that of an earlier head, and the next append from it conflicts.
+    Raises StoreUnavailable.
+    """
+    head = await catch_up(channel_id, log, projections)
+    state = await _state_at_watermark(channel_id, projections, KnownIds(limits.known_ids))
+    if state.head < head:
+        raise StoreUnavailable(f"projections of {channel_id} went back from {head} to {state.head}")
+    await _learn_ids(state, log, limits)
+    return state
+
+
+async def catch_up(channel_id: str, log: MessageLog, projections: Projections) -> int:
+    """Apply to the projections what the log holds beyond them. Returns the head that was reached."""
+    watermark = await projections.watermark(channel_id)
+    while True:
+        page = await log.read(
+            channel_id, watermark + 1, 2**53, limit=CATCH_UP_ROWS, limit_bytes=CATCH_UP_BYTES
+        )
+        if page.rows:
+            await projections.apply(channel_id, [codec.event_of(row) for row in page.rows])
+            watermark = page.rows[-1].seq
+        if not page.more:
+            return watermark
+
+
+async def events_between(
+    channel_id: str, log: MessageLog, after_seq: int, to_seq: int
+) -> tuple[list[Event], list[Row]]:
+    """Committed events with after_seq < seq <= to_seq, at most one page, oldest first. Raises StoreUnavailable."""
+    page = await log.read(
+        channel_id, after_seq + 1, to_seq, limit=CATCH_UP_ROWS, limit_bytes=CATCH_UP_BYTES
+    )
+    return [codec.event_of(row) for row in page.rows], list(page.rows)
+
+
+async def _state_at_watermark(
+    channel_id: str, projections: Projections, known_ids: KnownIds
+) -> ChannelState:
+    # The channel and its members are several reads: they belong together only if the watermark stood still meanwhile.
+    for _ in range(CONSISTENT_READ_TRIES):
+        channel = await projections.channel(channel_id)
+        if channel is None:
+            return ChannelState(channel_id, known_ids)
+        roles: dict[str, Role] = {}
+        after_user_id = ""
+        while True:
+            page = await projections.members(channel_id, after_user_id=after_user_id, limit=MEMBERS_PAGE)
+            roles.update((row.user_id, row.role) for row in page if row.role is not None)
+            if len(page) < MEMBERS_PAGE:
+                break
+            after_user_id = page[-1].user_id
+        if await projections.watermark(channel_id) == channel.watermark:
+            return ChannelState(
+                channel_id=channel_id,
+                known_ids=known_ids,
+                head=channel.watermark,
+                message_no=channel.message_no,
+                last_time_ms=channel.last_activity_ms,
+                kind=channel.kind,
+                member_limit=channel.member_limit,
+                roles=roles,
+            )
+    raise StoreUnavailable(f"{channel_id} changed {CONSISTENT_READ_TRIES} times while its members were read")
+
+
+async def _learn_ids(state: ChannelState, log: MessageLog, limits: ActivationLimits) -> None:
+    page = await log.read(
+        state.channel_id,
+        1,
+        state.head,
+        limit=limits.newest_rows,
+        limit_bytes=CATCH_UP_BYTES,
+        newest_first=True,
+    )
+    events = [codec.event_of(row) for row in reversed(page.rows)]
+    if events and page.more:
+        # What is older was taken before the oldest event read here, so its ids are dated at most an hour after that.
+        state.known_ids.older_until_ms = events[0].create_time_ms + AHEAD_LIMIT_MS
+    for event in events:
+        if event.client_message_id:
+            sent = Sent(event.seq, event.message_no, event.create_time_ms, event.digest)
+            state.known_ids.add(event.actor_id, event.client_message_id, sent)

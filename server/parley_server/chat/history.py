@@ -1,0 +1,120 @@
+"""Reading a channel's log, as far as the reader was a member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field
+from parley_server.chat.membership import may_read
+from parley_server.ports.message_log import MessageLog
+from parley_server.ports.projections import MemberRow, Projections, Window
+
+LARGEST_SEQ = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Encoded events in the order asked for; `next_seq` is where the next page begins, None when there is none.
+
+    `head` is the log's newest seq when it was read, or the end of a former member's time.
+    """
+
+    events: tuple[bytes, ...]
+    next_seq: int | None
+    head: int
+
+
+class History:
+    """Reads for members, present and former. Strangers get the one CHANNEL_NOT_FOUND."""
+
+    def __init__(self, log: MessageLog, projections: Projections, *, page_limit_bytes: int) -> None:
+        self._log = log
+        self._projections = projections
+        self._page_limit_bytes = page_limit_bytes
+
+    async def message(self, user_id: str, channel_id: str, seq: int) -> bytes:
+        """The encoded event of the message at `seq`. Raises Refusal (CHANNEL_NOT_FOUND, MESSAGE_NOT_FOUND)."""
+        if seq <= 0:
+            raise invalid_field("seq", "must be greater than 0")
+        member = await self._member(user_id, channel_id)
+        if may_read(member, seq):
+            page = await self._log.read(channel_id, seq, min(seq, LARGEST_SEQ), limit=1, limit_bytes=1)
+            for row in page.rows:
+                if row.is_message:
+                    return row.event
+        raise Refusal(
+            Reason.MESSAGE_NOT_FOUND, "There is no message at this seq, or it is from before your time in the channel."
+        )
+
+    async def messages(self, user_id: str, channel_id: str, *, before_seq: int, limit: int) -> HistoryPage:
+        """Messages with a seq smaller than `before_seq` (0: from the newest), newest first. Raises Refusal."""
+        if before_seq < 0:
+            raise invalid_field("before_seq", "must not be negative")
+        member = await self._member(user_id, channel_id)
+        up_to = before_seq - 1 if before_seq else LARGEST_SEQ
+        spans = [
+            (window.from_seq, up_to if window.to_seq is None else min(window.to_seq, up_to))
+            for window in reversed(member.windows)
+        ]
+        return await self._read(channel_id, member, spans, limit, newest_first=True)
+
+    async def events(
+        self, user_id: str, channel_id: str, *, from_seq: int, to_seq: int, limit: int
+    ) -> HistoryPage:
+        """All events with from_seq <= seq <= to_seq (0: from the first, to the newest), oldest first. Raises Refusal."""
+        if from_seq < 0:
+            raise invalid_field("from_seq", "must not be negative")
+        if to_seq < 0:
+            raise invalid_field("to_seq", "must not be negative")
+        member = await self._member(user_id, channel_id)
+        last = to_seq or LARGEST_SEQ
+        spans = [
+            (max(window.from_seq, from_seq), last if window.to_seq is None else min(window.to_seq, last))
+            for window in member.windows
+        ]
+        return await self._read(channel_id, member, spans, limit, newest_first=False)
+
+    async def _member(self, user_id: str, channel_id: str) -> MemberRow:
+        member = await self._projections.member(channel_id, user_id)
+        if member is None:
+            raise channel_not_found()
+        return member
+
+    async def _read(
+        self,
+        channel_id: str,
+        member: MemberRow,
+        spans: Iterable[tuple[int, int]],
+        limit: int,
+        *,
+        newest_first: bool,
+    ) -> HistoryPage:
+        events: list[bytes] = []
+        left_bytes = self._page_limit_bytes
+        head = 0
+        for first, last in spans:
+            if first > last:
+                continue
+            if len(events) == limit or left_bytes <= 0:
+                return HistoryPage(tuple(events), last if newest_first else first, head)
+            page = await self._log.read(
+                channel_id,
+                first,
+                min(last, LARGEST_SEQ),
+                limit=limit - len(events),
+                limit_bytes=left_bytes,
+                newest_first=newest_first,
+                only_messages=newest_first,
+            )
+            head = _visible_head(page.head, member.windows[-1])
+            events.extend(row.event for row in page.rows)
+            left_bytes -= sum(len(row.event) for row in page.rows)
+            if page.more and page.rows:
+                next_seq = page.rows[-1].seq - 1 if newest_first else page.rows[-1].seq + 1
+                return HistoryPage(tuple(events), next_seq, head)
+        return HistoryPage(tuple(events), None, head)
+
+
+def _visible_head(head: int, newest: Window) -> int:
+    return head if newest.to_seq is None else min(head, newest.to_seq)

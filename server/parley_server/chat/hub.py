@@ -1,0 +1,100 @@
+"""The open sessions of this node."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Protocol
+
+from parley_server.chat.audience import Audience
+
+
+class Listener(Protocol):
+    """An open session, as the hub sees it. Plain calls on the loop; none raises."""
+
+    @property
+    def session_id(self) -> str:
+        """Names the session on this node."""
+        ...
+
+    @property
+    def user_id(self) -> str:
+        """Whose session it is."""
+        ...
+
+    @property
+    def device_id(self) -> str:
+        """Whose device it is."""
+        ...
+
+    def deliver(self, channel_id: str, first_seq: int, fields: Collection[bytes]) -> None:
+        """Take encoded event fields of one channel, with seqs from `first_seq` on, dense."""
+        ...
+
+    def depart(self, channel_id: str) -> None:
+        """The user is no longer a member: what was delivered last is the end of the channel for this session."""
+        ...
+
+    def control(self, field: bytes) -> None:
+        """Take one encoded control field."""
+        ...
+
+
+class Hub:
+    """Sessions by user. Bounded by the number of streams that the node accepts."""
+
+    def __init__(self) -> None:
+        self._by_user: dict[str, dict[str, Listener]] = {}
+        self._by_session: dict[str, Listener] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_session)
+
+    def __iter__(self) -> Iterator[Listener]:
+        return iter(tuple(self._by_session.values()))
+
+    def add(self, listener: Listener) -> None:
+        """From now on the session gets what its user gets."""
+        self._by_session[listener.session_id] = listener
+        self._by_user.setdefault(listener.user_id, {})[listener.session_id] = listener
+
+    def remove(self, listener: Listener) -> None:
+        """The session gets nothing any more. Removing twice is fine."""
+        if self._by_session.pop(listener.session_id, None) is None:
+            return
+        of_user = self._by_user[listener.user_id]
+        del of_user[listener.session_id]
+        if not of_user:
+            del self._by_user[listener.user_id]
+
+    def find(self, session_id: str) -> Listener | None:
+        """The open session of that name."""
+        return self._by_session.get(session_id)
+
+    def sessions_of(self, user_id: str) -> tuple[Listener, ...]:
+        """The user's open sessions."""
+        return tuple(self._by_user.get(user_id, {}).values())
+
+    def deliver(self, channel_id: str, first_seq: int, fields: list[bytes], audience: Audience) -> None:
+        """Hand a batch of one channel to every session of its audience."""
+        steady: Collection[str] = audience.steady
+        if len(steady) > len(self._by_user):
+            steady = [user_id for user_id in self._by_user if user_id in audience.steady]
+        passing = audience.passing
+        for user_id in steady:
+            of_user = self._by_user.get(user_id)
+            if of_user is not None and user_id not in passing:
+                # A listener may leave the hub while it takes the batch: walk over a copy.
+                for listener in tuple(of_user.values()):
+                    listener.deliver(channel_id, first_seq, fields)
+        for user_id, indexes in passing.items():
+            for listener in self.sessions_of(user_id):
+                for index in indexes:
+                    listener.deliver(channel_id, first_seq + index, (fields[index],))
+                if user_id in audience.departed:
+                    listener.depart(channel_id)
+
+    def control(self, user_id: str, field: bytes, *, except_session_id: str = "") -> None:
+        """Hand one control field to the user's sessions, but for the named one."""
+        for listener in self.sessions_of(user_id):
+            if listener.session_id != except_session_id:
+                listener.control(field)

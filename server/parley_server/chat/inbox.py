@@ -1,0 +1,64 @@
+"""A user's channels with what is new in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from parley_server.ports.message_log import MessageLog
+from parley_server.ports.positions import NOTHING_READ, Positions, ReadMark
+from parley_server.ports.projections import InboxRow, Projections
+
+HEADS_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """One channel on the start screen; `last_message` is the encoded event, None where there is none to see."""
+
+    row: InboxRow
+    read: ReadMark
+    last_message: bytes | None
+
+
+class Inbox:
+    """Reads the start screen."""
+
+    def __init__(self, log: MessageLog, projections: Projections, positions: Positions) -> None:
+        self._log = log
+        self._projections = projections
+        self._positions = positions
+
+    async def page(
+        self, user_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> tuple[InboxEntry, ...]:
+        """Channels by last activity, newest first, strictly before `before` (last_activity_ms, channel_id)."""
+        rows = await self._projections.inbox(user_id, before=before, limit=limit)
+        marks = await self._positions.read_marks(user_id, [row.channel.channel_id for row in rows])
+        return tuple(
+            [
+                InboxEntry(row, marks.get(row.channel.channel_id, NOTHING_READ), await self._last_message(row))
+                for row in rows
+            ]
+        )
+
+    async def heads(self, user_id: str) -> AsyncIterator[list[tuple[InboxRow, ReadMark]]]:
+        """All the user's channels with read positions, in pages."""
+        after_channel_id = ""
+        while True:
+            rows = await self._projections.channels_of(
+                user_id, after_channel_id=after_channel_id, limit=HEADS_PAGE
+            )
+            if not rows:
+                return
+            marks = await self._positions.read_marks(user_id, [row.channel.channel_id for row in rows])
+            yield [(row, marks.get(row.channel.channel_id, NOTHING_READ)) for row in rows]
+            after_channel_id = rows[-1].channel.channel_id
+
+    async def _last_message(self, row: InboxRow) -> bytes | None:
+        seq = row.channel.last_message_seq
+        window = row.member.windows[-1]
+        if not window.holds(seq):
+            return None
+        page = await self._log.read(row.channel.channel_id, seq, seq, limit=1, limit_bytes=1)
+        return page.rows[0].event if page.rows else None

@@ -1,0 +1,211 @@
+"""The owner of a channel: takes commands, decides them in batches, commits, projects, answers, fans out.
+
+Correctness does not hang on there being one owner: the log commits only at the head that a decision was made at
+(architecture.md, section 5). An owner that is behind conflicts, learns, and decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from parley_runtime.clock import Clock
+from parley_runtime.refusal import Reason, Refusal
+from parley_server.chat import codec
+from parley_server.chat.activation import ActivationLimits, activate, events_between
+from parley_server.chat.batch import Batch, BatchLimits, decide_batch
+from parley_server.chat.channel import ChannelState, Sent
+from parley_server.chat.command import Command, Done, Outcome, client_id_of
+from parley_server.chat.fanout import Fanout
+from parley_server.chat.slots import slot_of
+from parley_server.ports.message_log import Committed, Conflict, MessageLog, StoreUnavailable, Unknown
+from parley_server.ports.projections import Projections
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerLimits:
+    """Bounds of one channel's owner. `tries` is how often a batch is decided before its senders are told to retry."""
+
+    waiting_commands: int = 4096
+    tries: int = 8
+    batch: BatchLimits = field(default_factory=BatchLimits)
+    activation: ActivationLimits = field(default_factory=ActivationLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerPorts:
+    """What an owner works with. `new_batch_id` makes 16 random bytes."""
+
+    log: MessageLog
+    projections: Projections
+    fanout: Fanout
+    clock: Clock
+    new_batch_id: Callable[[], bytes]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    command: Command
+    answer: asyncio.Future[Done]
+
+
+class ChannelOwner:
+    """Owns one channel on this node. One append in flight; what comes meanwhile waits for the next batch."""
+
+    def __init__(self, channel_id: str, ports: OwnerPorts, limits: OwnerLimits) -> None:
+        self.channel_id = channel_id
+        self._ports = ports
+        self._limits = limits
+        self._waiting: deque[_Waiting] = deque()
+        self._state: ChannelState | None = None
+        self._fanned = 0
+        self._fanned_marked = 0
+        self._active_minute = -1
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
+    @property
+    def exists(self) -> bool:
+        """Whether the channel is known to have been made."""
+        return self._state is not None and self._state.exists
+
+    def enqueue(self, command: Command) -> asyncio.Future[Done]:
+        """Queue a command; the future answers once its outcome is durable, or with a Refusal.
+
+        A refusal with STORE_UNAVAILABLE means unknown: repeating the command is safe. Raises Refusal (CHANNEL_BUSY) when
+        too many wait.
+        """
+        if len(self._waiting) >= self._limits.waiting_commands:
+            raise Refusal(
+                Reason.CHANNEL_BUSY, "Too many writes wait for this channel. Retry later.", retry_after_seconds=1.0
+            )
+        answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(command, answer))
+        return answer
+
+    async def drain(self) -> None:
+        """Serve until nothing waits. Must not run twice at a time."""
+        while self._waiting:
+            await self._serve()
+        await self._mark_fanned()
+
+    async def _serve(self) -> None:
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._limits.batch.rows))]
+        try:
+            outcomes = await self._settle([waiting.command for waiting in taken])
+        except StoreUnavailable as error:
+            self._state = None
+            outcomes = [_unavailable(error)] * len(taken)
+        except BaseException as error:
+            self._state = None
+            for waiting in taken:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(
+                        error if isinstance(error, Exception) else _unavailable(StoreUnavailable("stopping"))
+                    )
+            raise
+        for waiting, outcome in zip(taken, outcomes, strict=False):
+            if waiting.answer.done():
+                continue
+            if isinstance(outcome, Done):
+                waiting.answer.set_result(outcome)
+            else:
+                waiting.answer.set_exception(outcome)
+        self._waiting.extendleft(reversed(taken[len(outcomes) :]))
+
+    async def _settle(self, commands: list[Command]) -> list[Outcome]:
+        """Outcomes of the first commands, as many as fit one batch, once they hold."""
+        for _ in range(self._limits.tries):
+            state = self._state or await self._activate()
+            older = await self._look_up(state, commands)
+            batch = decide_batch(state, commands, self._ports.clock.now_ms(), older, self._limits.batch)
+            if not batch.rows:
+                if not batch.refuses or await self._ports.log.head(self.channel_id) == batch.expected_head:
+                    return batch.outcomes
+                # Somebody else wrote: a refusal from an old state is not an answer.
+                self._state = None
+                continue
+            if await self._commit(batch):
+                await self._ports.projections.apply(self.channel_id, batch.events)
+                self._fan_out(state, batch)
+                return batch.outcomes
+            self._state = None
+        raise StoreUnavailable(f"{self.channel_id}: other writers won {self._limits.tries} times")
+
+    async def _commit(self, batch: Batch) -> bool:
+        """Whether the batch is in the log for certain. False: it was not, or cannot be told; decide again."""
+        await self._mark_active()
+        batch_id = self._ports.new_batch_id()
+        result = await self._ports.log.append(self.channel_id, batch.expected_head, batch.rows, batch_id)
+        match result:
+            case Committed():
+                return True
+            case Conflict():
+                return False
+            case Unknown():
+                # All or nothing, so the first row speaks for all. Not there yet may mean not there ever or still to land: either
+                # way it is safe to decide again, since both attempts expect the same head and at most one can win.
+                return await self._ports.log.batch_at(self.channel_id, batch.expected_head + 1) == batch_id
+
+    async def _activate(self) -> ChannelState:
+        ports = self._ports
+        state = await activate(self.channel_id, ports.log, ports.projections, self._limits.activation)
+        self._fanned = self._fanned_marked = await ports.log.fanned(self.channel_id)
+        while self._fanned < state.head:
+            events, rows = await events_between(self.channel_id, ports.log, self._fanned, state.head)
+            ports.fanout.publish(self.channel_id, state.roles, events, [row.event for row in rows])
+            self._fanned = events[-1].seq
+        self._state = state
+        return state
+
+    async def _look_up(
+        self, state: ChannelState, commands: list[Command]
+    ) -> dict[tuple[str, str], Sent]:
+        """Client ids that may be older than what the state knows, each checked against the log itself."""
+        found: dict[tuple[str, str], Sent] = {}
+        for command in commands:
+            client_id = client_id_of(command)
+            key = (command.actor_id, client_id)
+            if not client_id or key in found or not state.known_ids.may_be_older(*key):
+                continue
+            for seq in await self._ports.projections.seqs_of(self.channel_id, *key):
+                page = await self._ports.log.read(self.channel_id, seq, seq, limit=1, limit_bytes=1)
+                for event in map(codec.event_of, page.rows):
+                    if (event.actor_id, event.client_message_id) == key:
+                        found[key] = Sent(event.seq, event.message_no, event.create_time_ms, event.digest)
+        return found
+
+    async def _mark_active(self) -> None:
+        minute = self._ports.clock.now_ms() // 60_000
+        if minute != self._active_minute:
+            await self._ports.log.mark_active(slot_of(self.channel_id), minute, self.channel_id)
+            self._active_minute = minute
+
+    def _fan_out(self, state: ChannelState, batch: Batch) -> None:
+        encoded = [row.event for row in batch.rows]
+        self._ports.fanout.publish(self.channel_id, state.roles, batch.events, encoded)
+        self._fanned = batch.events[-1].seq
+
+    async def _mark_fanned(self) -> None:
+        if self._fanned > self._fanned_marked:
+            try:
+                await self._ports.log.mark_fanned(self.channel_id, self._fanned)
+            except StoreUnavailable:
+                # The mark may trail: the next owner announces some events once more, which is harmless.
+                return
+            self._fanned_marked = self._fanned
+
+
+def _unavailable(error: StoreUnavailable) -> Refusal:
+    return Refusal(
+        Reason.STORE_UNAVAILABLE,
+        f"The outcome is not known: {error}. Repeat the call with the same client-made id, which is safe.",
+        retry_after_seconds=1.0,
+    )
+
+

@@ -1,0 +1,289 @@
+"""The composition root: puts backends behind ports, services behind servicers, and runs the node.
+
+The only module that names backends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import prometheus_client
+import structlog
+import uuid_utils
+import uvloop
+
+from parley_runtime.clock import Clock, SystemClock
+from parley_runtime.metrics import Metrics
+from parley_runtime.settings import Settings, SettingsError
+from parley_runtime.tokens import KeyRing, TokenIssuer, TokenVerifier
+from parley_server.accounts.authenticator import Authenticator
+from parley_server.accounts.operator import ensure_operator
+from parley_server.accounts.passwords import PasswordPool
+from parley_server.accounts.service import AccountService
+from parley_server.accounts.settings import AccountSettings
+from parley_server.api.admin import AdminServicer
+from parley_server.api.auth import AuthServicer
+from parley_server.api.channel import ChannelServicer
+from parley_server.api.chat import ChatCalls, ChatServicer
+from parley_server.api.connect import StreamServices
+from parley_server.api.health import HealthChecks
+from parley_server.api.interceptor import CallInterceptor
+from parley_server.api.rates import RateCheck
+from parley_server.api.server import Servicers, add_port, make_server
+from parley_server.api.sessions import Sessions
+from parley_server.api.user import UserServicer
+from parley_server.backends.memory.rate_limiter import MemoryRateLimiter
+from parley_server.backends.sql.accounts import SqlAccounts
+from parley_server.backends.sqlite.database import ChatDatabase
+from parley_server.backends.sqlite.folder import DataFolder
+from parley_server.backends.sqlite.message_log import SqliteMessageLog
+from parley_server.backends.sqlite.positions import SqlitePositions
+from parley_server.backends.sqlite.projections import SqliteProjections
+from parley_server.chat.activation import ActivationLimits
+from parley_server.chat.channels import Channels
+from parley_server.chat.fanout import Fanout
+from parley_server.chat.history import History
+from parley_server.chat.hub import Hub
+from parley_server.chat.inbox import Inbox
+from parley_server.chat.messages import Messages
+from parley_server.chat.owner import OwnerLimits, OwnerPorts
+from parley_server.chat.owners import Owners
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningNode:
+    """A node that serves. `address` is host:port as bound; `metrics_address` is empty without metrics."""
+
+    node_id: str
+    address: str
+    metrics_address: str
+    data: Path
+    operator_token_file: Path
+
+
+@asynccontextmanager
+async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIterator[RunningNode]:
+    """Start a node with the embedded backends; it serves until the block is left, then stops in good order.
+
+    Raises SettingsError for an address that cannot be bound, DataFolderInUse for a folder that another process holds.
+    """
+    clock = clock or SystemClock()
+    node_id = settings.node_id or socket.gethostname()
+    limits = settings.limits
+    async with AsyncExitStack() as stack:
+        folder = DataFolder.open(Path(settings.data))
+        stack.callback(folder.close)
+        database = await ChatDatabase.open(folder.path / "chat.db")
+        stack.push_async_callback(database.close)
+        message_log = SqliteMessageLog(database)
+        projections = SqliteProjections(database)
+        positions = SqlitePositions(database)
+        accounts = await SqlAccounts.open(f"sqlite+aiosqlite:///{folder.path / 'accounts.db'}")
+        stack.push_async_callback(accounts.close)
+
+        account_settings = _account_settings(settings)
+        keys = await asyncio.to_thread(
+            KeyRing.load_or_create, folder.path / "keys.json", clock.now_ms(), secrets.token_bytes
+        )
+        issuer = TokenIssuer(
+            keys,
+            issuer=account_settings.token_issuer,
+            audience=account_settings.token_audience,
+            random_bytes=secrets.token_bytes,
+        )
+        verifier = TokenVerifier(
+            keys.public_keys(),
+            issuer=account_settings.token_issuer,
+            audience=account_settings.token_audience,
+            leeway_seconds=account_settings.clock_leeway_seconds,
+        )
+        authenticator = Authenticator(verifier, clock, account_settings)
+        await authenticator.load(accounts)
+        passwords = PasswordPool(account_settings, secrets.token_bytes)
+        stack.push_async_callback(passwords.close)
+        account_service = AccountService(
+            accounts, clock, secrets.token_bytes, issuer, passwords, authenticator, account_settings
+        )
+        stack.push_async_callback(account_service.close)
+        operator_token_file = folder.path / "operator.token"
+        await ensure_operator(
+            operator_token_file,
+            accounts=accounts,
+            service=account_service,
+            verifier=verifier,
+            clock=clock,
+            random_bytes=secrets.token_bytes,
+            settings=account_settings,
+        )
+
+        hub = Hub()
+        owners = Owners(
+            OwnerPorts(message_log, projections, Fanout(hub), clock, lambda: secrets.token_bytes(16)),
+            OwnerLimits(
+                waiting_commands=limits.waiting_per_channel, activation=ActivationLimits()
+            ),
+            channels_limit=limits.channels_in_memory,
+        )
+        stack.push_async_callback(owners.stop)
+        messages = Messages(
+            owners, message_log, projections, positions, clock, text_limit_code_points=limits.text_code_points
+        )
+        channels = Channels(
+            owners,
+            projections,
+            account_service,
+            clock,
+            group_members_limit=limits.group_members,
+            channel_members_limit=limits.channel_members,
+        )
+        history = History(message_log, projections, page_limit_bytes=limits.page_bytes)
+        inbox = Inbox(message_log, projections, positions)
+
+        metrics = Metrics()
+        rates = RateCheck(MemoryRateLimiter(clock), settings.rates)
+        sessions = Sessions(
+            clock, settings.sessions, streams_limit=limits.streams, random=random.random
+        )
+        stack.callback(
+            authenticator.subscribe(lambda user_id, device_id, _: sessions.revoked(user_id, device_id))
+        )
+        calls = ChatCalls(messages, hub, clock)
+        health = HealthChecks({"store.log": lambda: message_log.head(""), "store.accounts": accounts.ping})
+        await health.check()
+        server = make_server(
+            settings,
+            CallInterceptor(
+                authenticator,
+                rates,
+                clock,
+                metrics,
+                request_limit_bytes=limits.request_bytes,
+                new_error_id=_new_id,
+            ),
+            Servicers(
+                auth=AuthServicer(account_service),
+                user=UserServicer(account_service.profiles),
+                channel=ChannelServicer(channels, projections, positions),
+                chat=ChatServicer(calls, history, inbox, sessions),
+                admin=AdminServicer(account_service),
+                streams=StreamServices(
+                    node_id=node_id,
+                    authenticator=authenticator,
+                    rates=rates,
+                    calls=calls,
+                    inbox=inbox,
+                    hub=hub,
+                    sessions=sessions,
+                    clock=clock,
+                    metrics=metrics,
+                    limits=limits,
+                    session_settings=settings.sessions,
+                    new_session_id=_new_id,
+                    new_error_id=_new_id,
+                ),
+                health=health,
+            ),
+        )
+        port = add_port(server, settings.listen, settings.tls)
+        await server.start()
+        metrics_address = await _serve_metrics(stack, settings.metrics_listen, metrics)
+        await stack.enter_async_context(_running(sessions.sweep(), health.keep_checking()))
+        address = f"{settings.listen.rpartition(':')[0]}:{port}"
+        log.info("node serves", node=node_id, address=address, metrics=metrics_address, data=str(folder.path))
+        try:
+            yield RunningNode(node_id, address, metrics_address, folder.path, operator_token_file)
+        finally:
+            started = time.monotonic()
+            await health.leave()
+            await sessions.stop(settings.stop_grace_seconds)
+            left_seconds = settings.stop_grace_seconds - (time.monotonic() - started)
+            await server.stop(max(0.0, left_seconds))
+            log.info("node left", node=node_id)
+
+
+async def run_node(settings: Settings, *, announce: Callable[[RunningNode], None]) -> signal.Signals:
+    """Run a node until SIGTERM or SIGINT, and return which it was. `announce` is called once it serves.
+
+    Raises as `open_node`.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def end(number: signal.Signals) -> None:
+        if not ended.done():
+            ended.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+    try:
+        async with open_node(settings) as node:
+            announce(node)
+            return await ended
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def serve(settings: Settings, *, announce: Callable[[RunningNode], None]) -> signal.Signals:
+    """Run a node on a loop of its own (uvloop) until SIGTERM or SIGINT. Blocking. Raises as `open_node`."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run_node(settings, announce=announce))
+
+
+@asynccontextmanager
+async def _running(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(part) for part in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -> str:
+    if not listen:
+        return ""
+    host, _, port = listen.rpartition(":")
+    try:
+        server, thread = prometheus_client.start_http_server(
+            int(port), host or "127.0.0.1", registry=metrics.registry
+        )
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"cannot serve metrics on {listen}: {error}") from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    stack.push_async_callback(asyncio.to_thread, stop)
+    return f"{host}:{server.server_port}"
+
+
+def _account_settings(settings: Settings) -> AccountSettings:
+    auth = settings.auth
+    return AccountSettings(
+        sign_up_open=auth.sign_up == "open",
+        access_lifetime_seconds=auth.access_token_seconds,
+        refresh_lifetime_seconds=auth.refresh_token_seconds,
+        refresh_grace_seconds=auth.refresh_grace_seconds,
+        device_limit=settings.limits.devices_per_user,
+        password_workers=auth.password_workers,
+        password_waiting=auth.password_queue,
+    )
+
+
+def _new_id() -> str:
+    return uuid_utils.uuid7().hex

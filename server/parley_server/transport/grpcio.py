@@ -1,0 +1,108 @@
+"""The stream seam on grpc.aio: one reader and one writer task per stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from parley_runtime.refusal import Refusal
+from parley_runtime.status import abort_arguments
+from parley_server.ports.stream import StreamHandler
+
+MakeHandler = Callable[[], StreamHandler]
+_Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class GrpcioStream:
+    """`DeviceStream` over a grpc.aio call. One message is in flight at a time; `writable` follows each."""
+
+    def __init__(self, context: _Context) -> None:
+        self._context = context
+        self._waiting: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._refusal: Refusal | None = None
+        # Metadata values may be bytes only under "-bin" keys, which nobody here reads.
+        self._metadata = {
+            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+
+    @property
+    def peer(self) -> str:
+        return self._context.peer()
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._metadata
+
+    def send_encoded(self, message: bytes) -> bool:
+        if not self._closing:
+            self._waiting.append(message)
+            self._wake.set()
+        return False
+
+    def close(self, refusal: Refusal | None) -> None:
+        if not self._closing:
+            self._closing = True
+            self._refusal = refusal
+            self._wake.set()
+
+    async def write_until_closed(self, handler: StreamHandler) -> None:
+        """Write what is sent, until `close`; then end the call with its status."""
+        while True:
+            while self._waiting:
+                await self._context.write(self._waiting.popleft())
+                if not self._waiting and not self._closing:
+                    handler.writable()
+            if self._closing:
+                break
+            self._wake.clear()
+            await self._wake.wait()
+        if self._refusal is not None:
+            await self._context.abort(*abort_arguments(self._refusal))
+
+
+def stream_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
+    """A bidirectional method served by one handler per stream, bytes both ways."""
+
+    async def behaviour(_requests: object, context: _Context) -> None:
+        stream = GrpcioStream(context)
+        handler = make_handler()
+
+        async def read() -> None:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                handler.received(message)  # type: ignore[arg-type]
+            handler.half_closed()
+
+        handler.opened(stream)
+        reader = asyncio.create_task(read())
+        try:
+            await stream.write_until_closed(handler)
+        finally:
+            reader.cancel()
+            handler.closed()
+            await asyncio.wait([reader])
+
+    return grpc.stream_stream_rpc_method_handler(behaviour, None, None)  # type: ignore[arg-type]
+
+
+def unary_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
+    """A server-streaming method served by one handler per stream, bytes both ways."""
+
+    async def behaviour(request: bytes, context: _Context) -> None:
+        stream = GrpcioStream(context)
+        handler = make_handler()
+        handler.opened(stream)
+        handler.received(request)
+        handler.half_closed()
+        try:
+            await stream.write_until_closed(handler)
+        finally:
+            handler.closed()
+
+    return grpc.unary_stream_rpc_method_handler(behaviour, None, None)  # type: ignore[arg-type]
