@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event as it is stored: `event` is the encoded `parley.chat.v1.Event`, `digest` its content's identity.
+    """One event as it is stored: `event` is the encoded `parley.chat.v1.Event`, `digest` its content's
+    identity.
 
     `is_message` lets a reader of messages pass over other events without decoding them.
     """
@@ -74,15 +77,17 @@ class MessageLog(Protocol):
     """Per channel a dense, append-only log.
 
     Laws: `append` commits all rows or none, and only at the expected head; what is committed is durable
-    before the answer and never replaced; every read is a prefix of the log in the order of seq, together with the head
-    it was read at; a read that starts after `append` answered Committed sees those rows.
-    A channel that was never written has head 0.
+    before the answer and never replaced; every read is a prefix of the log in the order of seq, together with
+    the head it was read at; a read that starts after `append` answered Committed sees those rows. A channel
+    that was never written has head 0.
     """
 
     async def append(
         self, channel_id: str, expected_head: int, rows: Sequence[Row], batch_id: bytes
     ) -> AppendResult:
-        """Add rows `expected_head + 1 …`. `rows` is not empty and dense; `batch_id` (16 bytes) names this attempt."""
+        """Add rows `expected_head + 1 …`. `rows` is not empty and dense; `batch_id` (16 bytes) names this
+        attempt.
+        """
         ...
 
     async def head(self, channel_id: str) -> int:
@@ -90,7 +95,9 @@ class MessageLog(Protocol):
         ...
 
     async def batch_at(self, channel_id: str, seq: int) -> bytes | None:
-        """The batch id of the row at `seq`, or None where there is none, by a linearizable read. Raises StoreUnavailable."""
+        """The batch id of the row at `seq`, or None where there is none, by a linearizable read. Raises
+        StoreUnavailable.
+        """
         ...
 
     async def read(
@@ -104,7 +111,8 @@ class MessageLog(Protocol):
         newest_first: bool = False,
         only_messages: bool = False,
     ) -> LogPage:
-        """Rows with from_seq <= seq <= to_seq, at most `limit` and `limit_bytes` of event bytes, though one row always fits.
+        """Rows with from_seq <= seq <= to_seq, at most `limit` and `limit_bytes` of event bytes, though one
+        row always fits.
 
         Ascending, or descending from `to_seq` with `newest_first`. Raises StoreUnavailable.
         """
@@ -115,7 +123,9 @@ class MessageLog(Protocol):
         ...
 
     async def mark_fanned(self, channel_id: str, seq: int) -> None:
-        """Raise the mark to `seq`; a smaller one changes nothing. Need not be durable at once. Raises StoreUnavailable."""
+        """Raise the mark to `seq`; a smaller one changes nothing. Need not be durable at once. Raises
+        StoreUnavailable.
+        """
         ...
 
     async def mark_active(self, slot: int, minute: int, channel_id: str) -> None:
