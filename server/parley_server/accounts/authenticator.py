@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+
+import structlog
 
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.tokens import LARGEST_TOKEN_BYTES, AccessClaims, TokenVerifier
@@ -22,7 +23,7 @@ RevocationCallback = Callable[[str, str | None, Reason], None]
 user's devices.
 """
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class Authenticator:
@@ -131,7 +132,7 @@ class Authenticator:
                 callback(user_id, device_id, reason)
             except Exception:
                 # The revocation stands whatever a subscriber makes of it, and the others must hear of it.
-                _log.exception("a subscriber failed at the revocation of %s/%s", user_id, device_id)
+                log.exception("subscriber to revocations failed", user_id=user_id, device_id=device_id)
 
 
 def device_revoked() -> Refusal:
@@ -152,6 +153,6 @@ def _bearer_token(metadata: Mapping[str, str]) -> str:
     if scheme.lower() != "bearer" or not token:
         raise Refusal(
             Reason.TOKEN_MISSING,
-            "This call needs an access token: send metadata `authorization: Bearer <token>`. Log in to get one.",
+            "No access token. Send metadata `authorization: Bearer <token>`; log in to get one.",
         )
     return token

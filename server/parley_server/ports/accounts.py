@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,15 +38,16 @@ class ProfileChange:
     about: str | None = None
     avatar_url: str | None = None
 
-    def values(self) -> dict[str, str]:
-        """What changes, by the name of the field in `UserRow`."""
+    def applied_to(self, user: UserRow) -> UserRow:
+        """The user with these values."""
         named = {
             "display_name": self.display_name,
             "folded_display_name": self.folded_display_name,
             "about": self.about,
             "avatar_url": self.avatar_url,
         }
-        return {name: value for name, value in named.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        return replace(user, **given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class DeviceRow:
         return self.revoke_time_ms is None and self.refresh_expire_time_ms > now_ms
 
     def forgettable(self, before_ms: int) -> bool:
-        """Whether the device was revoked or expired before `before_ms`, and its last access token expired too."""
+        """Whether the device was revoked or expired before `before_ms`, and its last access token expired
+        too.
+        """
         end_ms = self.refresh_expire_time_ms if self.revoke_time_ms is None else self.revoke_time_ms
         return max(end_ms, self.access_expire_time_ms) < before_ms
 
@@ -108,6 +111,10 @@ class Accounts(Protocol):
     raise StoreUnavailable (see message_log) when the store cannot answer; a change may then have happened
     or not.
     """
+
+    async def ping(self) -> None:
+        """Returns when the store answers."""
+        ...
 
     async def add_user(self, user: UserRow, password_hash: str) -> UserAdded:
         """Add the user. USER_ID_EXISTS and USERNAME_TAKEN (in this order) change nothing. An empty hash: no

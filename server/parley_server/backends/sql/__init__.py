@@ -1,0 +1,1 @@
+"""SQLAlchemy: one schema, SQLite and PostgreSQL."""

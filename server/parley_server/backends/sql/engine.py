@@ -1,0 +1,64 @@
+"""Engines as Parley wants them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sqlalchemy import event, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_TIMEOUT_MS = 5000
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    # FULL: a commit is on the disk before it returns, also when the power goes.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+
+
+def open_engine(url: str) -> AsyncEngine:
+    """An engine for the URL. A SQLite file is made with mode 0600 when it is not there: it holds password
+    hashes.
+
+    Raises OSError when the file cannot be made, SQLAlchemy's ArgumentError for a URL that is none.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_async_engine(parsed, pool_pre_ping=True)
+    if not parsed.database:
+        raise ValueError("the accounts need a file: sqlite+aiosqlite:///path/to/accounts.db")
+    os.close(os.open(parsed.database, os.O_RDWR | os.O_CREAT, 0o600))
+    # isolation_level None: the driver begins no transactions behind our back, `_begin` does.
+    engine = create_async_engine(parsed, connect_args={"isolation_level": None})
+    event.listen(engine.sync_engine, "connect", _set_pragmas)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def shown_url(url: str) -> str:
+    """The URL for people: without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _set_pragmas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    try:
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+    finally:
+        cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that will write takes the write lock first: one that read and then wrote could fail
+    # half-way.
+    writes = connection.get_execution_options().get("parley_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

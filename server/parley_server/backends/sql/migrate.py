@@ -1,0 +1,63 @@
+"""Bringing a database to the schema that this version of Parley needs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from parley_server.backends.sql.engine import open_engine, shown_url
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class SchemaTooNew(Exception):
+    """The database was written by a newer version of Parley. Nothing was changed. The message says what to
+    do.
+    """
+
+
+async def migrate(url: str) -> None:
+    """Bring the database to the newest schema, all of it or nothing. What is there already is kept.
+
+    Runs in a thread of its own, so that the event loop goes on. Raises SchemaTooNew, and SQLAlchemy's errors.
+    """
+    # Alembic is synchronous and reads files; with a loop of its own in the thread every async driver works.
+    await asyncio.to_thread(asyncio.run, _migrate(url))
+
+
+async def _migrate(url: str) -> None:
+    engine = open_engine(url)
+    try:
+        async with engine.connect() as connection:
+            await connection.execution_options(parley_write=True)
+            async with connection.begin():
+                await connection.run_sync(_upgrade, url)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    found = set(MigrationContext.configure(connection).get_current_heads())
+    if not found <= known:
+        newer, newest = ", ".join(sorted(found - known)), ", ".join(scripts.get_heads())
+        raise SchemaTooNew(
+            f"{shown_url(url)} was written by a newer Parley: its schema is {newer}, "
+            f"this version knows up to {newest}. Install the newer version again, "
+            "or restore a backup made before it."
+        )
+    if found != set(scripts.get_heads()):
+        command.upgrade(config, "head")
