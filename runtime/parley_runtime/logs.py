@@ -22,7 +22,9 @@ def _without_secrets(
     return event
 
 
-def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]) -> None:
+def configure_logs(
+    level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]
+) -> None:
     """Send structlog and the standard library's logging to standard error in one form."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -45,8 +47,13 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer
-        ])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
-    logging.basicConfig(handlers=[handler], level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]), force=True)
+    logging.basicConfig(
+        handlers=[handler],
+        level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]),
+        force=True,
+    )

@@ -17,7 +17,10 @@ class Metrics:
             "parley_call_seconds", "Time to answer a unary call.", ("method",), registry=self.registry
         )
         self.stream_requests = Counter(
-            "parley_stream_requests", "Requests answered on streams.", ("request", "code"), registry=self.registry
+            "parley_stream_requests",
+            "Requests answered on streams.",
+            ("request", "code"),
+            registry=self.registry,
         )
         self.streams_open = Gauge("parley_streams_open", "Open streams.", registry=self.registry)
         self.streams_ended = Counter(

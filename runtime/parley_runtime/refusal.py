@@ -108,7 +108,9 @@ def invalid_field(path: str, description: str) -> Refusal:
 
 def channel_not_found() -> Refusal:
     """The one answer for a channel that does not exist and for one that the caller may not see: byte-equal."""
-    return Refusal(Reason.CHANNEL_NOT_FOUND, "No such channel, or none that you may see. Check the channel id.")
+    return Refusal(
+        Reason.CHANNEL_NOT_FOUND, "No such channel, or none that you may see. Check the channel id."
+    )
 
 
 def user_not_found() -> Refusal:

@@ -1,4 +1,5 @@
-"""Settings: one file (TOML), then the environment, then the command line. Every limit is here with its default.
+"""Settings: one file (TOML), then the environment, then the command line. Every limit is here with its
+default.
 
 An environment variable is named after its path: `PARLEY_LISTEN`, `PARLEY_LIMITS__TEXT_CODE_POINTS`.
 """
@@ -6,11 +7,13 @@ An environment variable is named after its path: `PARLEY_LISTEN`, `PARLEY_LIMITS
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 ENVIRONMENT_PREFIX = "PARLEY_"
 
@@ -19,11 +22,7 @@ class SettingsError(Exception):
     """A setting cannot be used. The message is one line that names it and says what is allowed."""
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the settings file."""
-
-
-class Limits(_Section):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a caller may ask for. Passing one is refused, never cut."""
 
     text_code_points: int = 100_000
@@ -54,14 +53,14 @@ class Limits(_Section):
     """Where a stream frame ends, though one event always fits."""
 
 
-class RateSetting(_Section):
+class RateSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`per_minute` in the long run, `burst` at once."""
 
     per_minute: float
     burst: int
 
 
-class Rates(_Section):
+class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often each may call: per user once logged in, per address before."""
 
     send: RateSetting = RateSetting(per_minute=600, burst=30)
@@ -71,7 +70,7 @@ class Rates(_Section):
     stream: RateSetting = RateSetting(per_minute=120, burst=60)
 
 
-class Sessions(_Section):
+class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Timing of streams, in seconds."""
 
     hello_seconds: float = 5.0
@@ -86,7 +85,7 @@ class Sessions(_Section):
     """Clients told to reconnect at once are spread over at most this long."""
 
 
-class Auth(_Section):
+class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Accounts and tokens."""
 
     sign_up: Literal["open", "closed"] = "open"
@@ -97,14 +96,14 @@ class Auth(_Section):
     password_queue: int = 64
 
 
-class Tls(_Section):
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS for native clients. Both files or neither."""
 
     certificate_file: str = ""
     key_file: str = ""
 
 
-class Settings(_Section):
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a node can be told."""
 
     listen: str = "127.0.0.1:50051"

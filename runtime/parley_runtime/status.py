@@ -14,7 +14,9 @@ DEFAULT_RETRY_SECONDS = 1.0
 MESSAGE_LIMIT_CHARACTERS = 1024
 
 _CODES = {Code(status.value[0]): status for status in grpc.StatusCode if status.value[0] in set(Code)}
-_QUOTAS = frozenset({Reason.RATE_LIMITED, Reason.TOO_MANY_IN_FLIGHT, Reason.CHANNEL_FULL, Reason.REQUEST_TOO_LARGE})
+_QUOTAS = frozenset(
+    {Reason.RATE_LIMITED, Reason.TOO_MANY_IN_FLIGHT, Reason.CHANNEL_FULL, Reason.REQUEST_TOO_LARGE}
+)
 # Waiting does not help against these, so no RetryInfo goes with them.
 _NOT_WORTH_WAITING = frozenset({Reason.CHANNEL_FULL, Reason.REQUEST_TOO_LARGE})
 
@@ -49,5 +51,3 @@ def abort_arguments(refusal: Refusal) -> tuple[grpc.StatusCode, str, tuple[tuple
     """What `context.abort` takes to end a call with this refusal: code, message, trailing metadata."""
     status = status_of(refusal)
     return _CODES[refusal.reason.code], status.message, ((DETAILS_KEY, status.SerializeToString()),)
-
-

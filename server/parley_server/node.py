@@ -11,10 +11,10 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import prometheus_client
 import structlog
@@ -58,6 +58,9 @@ from parley_server.chat.messages import Messages
 from parley_server.chat.owner import OwnerLimits, OwnerPorts
 from parley_server.chat.owners import Owners
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
 log = structlog.get_logger()
 
 
@@ -76,7 +79,8 @@ class RunningNode:
 async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIterator[RunningNode]:
     """Start a node with the embedded backends; it serves until the block is left, then stops in good order.
 
-    Raises SettingsError for an address that cannot be bound, DataFolderInUse for a folder that another process holds.
+    Raises SettingsError for an address that cannot be bound, DataFolderInUse for a folder that another
+    process holds.
     """
     clock = clock or SystemClock()
     node_id = settings.node_id or socket.gethostname()
@@ -130,9 +134,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         hub = Hub()
         owners = Owners(
             OwnerPorts(message_log, projections, Fanout(hub), clock, lambda: secrets.token_bytes(16)),
-            OwnerLimits(
-                waiting_commands=limits.waiting_per_channel, activation=ActivationLimits()
-            ),
+            OwnerLimits(waiting_commands=limits.waiting_per_channel, activation=ActivationLimits()),
             channels_limit=limits.channels_in_memory,
         )
         stack.push_async_callback(owners.stop)
@@ -152,9 +154,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
 
         metrics = Metrics()
         rates = RateCheck(MemoryRateLimiter(clock), settings.rates)
-        sessions = Sessions(
-            clock, settings.sessions, streams_limit=limits.streams, random=random.random
-        )
+        sessions = Sessions(clock, settings.sessions, streams_limit=limits.streams, random=random.random)
         stack.callback(
             authenticator.subscribe(lambda user_id, device_id, _: sessions.revoked(user_id, device_id))
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from parley_server.accounts.caller import Caller
+if TYPE_CHECKING:
+    from parley_server.accounts.caller import Caller
 
 _caller: ContextVar[Caller] = ContextVar("parley_caller")
 

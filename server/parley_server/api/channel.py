@@ -11,12 +11,12 @@ from parley_server.api.call_context import current_caller
 from parley_server.api.paging import page_size_of, page_token_for, place_of
 from parley_server.chat.event import HistoryVisibility
 from parley_server.ports.positions import NOTHING_READ, Positions
-from parley_server.ports.projections import Projections
 
 if TYPE_CHECKING:
     import grpc.aio
 
     from parley_server.chat.channels import Channels
+    from parley_server.ports.projections import Projections
 
 
 _VISIBILITIES = {
@@ -87,9 +87,7 @@ class ChannelServicer(channel_service_pb2_grpc.ChannelServiceServicer):
     async def AddMembers(
         self, request: channel_service_pb2.AddMembersRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> channel_service_pb2.AddMembersResponse:
-        row = await self._channels.add_members(
-            current_caller().user_id, request.channel_id, request.user_ids
-        )
+        row = await self._channels.add_members(current_caller().user_id, request.channel_id, request.user_ids)
         return channel_service_pb2.AddMembersResponse(channel=convert.channel_message(row))
 
     async def RemoveMember(

@@ -1,11 +1,11 @@
 """ChatService, the unary calls: converts, calls, converts back.
 
-Calls that a stream can carry too are methods over (caller, request), so that both doors lead to the same code.
+Calls that a stream can carry too are methods over (caller, request), so that both doors lead to the same
+code.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from parley.chat.v1 import (
@@ -23,6 +23,8 @@ from parley_server.chat import codec
 from parley_server.chat.framing import control_field
 
 if TYPE_CHECKING:
+    import asyncio
+
     import grpc.aio
 
     from parley_runtime.clock import Clock
@@ -45,9 +47,7 @@ class ChatCalls:
         self._hub = hub
         self._clock = clock
 
-    def post(
-        self, caller: Caller, request: message_requests_pb2.SendMessageRequest
-    ) -> asyncio.Future[Done]:
+    def post(self, caller: Caller, request: message_requests_pb2.SendMessageRequest) -> asyncio.Future[Done]:
         """Queue the message; the order of these calls is the order in the channel."""
         return self._messages.post(
             caller.user_id,
@@ -85,7 +85,9 @@ def sent_message(done: Done) -> message_requests_pb2.SendMessageResponse:
 
 
 class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
-    """Serves the unary calls of parley.chat.v1.ChatService. The two streams are registered beside it, bytes both ways."""
+    """Serves the unary calls of parley.chat.v1.ChatService. The two streams are registered beside it, bytes
+    both ways.
+    """
 
     def __init__(self, calls: ChatCalls, history: History, inbox: Inbox, sessions: Sessions) -> None:
         self._calls = calls

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 from google.protobuf.message import DecodeError
 
 from parley.chat.v1 import stream_pb2
-from parley_runtime.clock import Clock
-from parley_runtime.metrics import Metrics
 from parley_runtime.refusal import Reason, Refusal, invalid_field
-from parley_runtime.settings import Limits
-from parley_runtime.settings import Sessions as SessionSettings
 from parley_runtime.status import status_of
-from parley_server.accounts.authenticator import Authenticator
-from parley_server.accounts.caller import Caller
 from parley_server.api import convert
 from parley_server.api.chat import ChatCalls, sent_message
-from parley_server.api.interceptor import address_of, malformed, too_large
-from parley_server.api.rates import RateCheck
-from parley_server.api.sessions import Sessions
+from parley_server.api.interceptor import malformed, too_large
 from parley_server.chat.farewell import Farewell, refusal_for
 from parley_server.chat.framing import control_field, reply_field
-from parley_server.chat.hub import Hub
-from parley_server.chat.inbox import Inbox
 from parley_server.chat.outbox import OutboxLimits
 from parley_server.chat.session import Phase, Session, Verdict
 from parley_server.ports.message_log import StoreUnavailable
-from parley_server.ports.stream import DeviceStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine
+
+    from parley_runtime.clock import Clock
+    from parley_runtime.metrics import Metrics
+    from parley_runtime.settings import Limits
+    from parley_runtime.settings import Sessions as SessionSettings
+    from parley_server.accounts.authenticator import Authenticator
+    from parley_server.accounts.caller import Caller
+    from parley_server.api.rates import RateCheck
+    from parley_server.api.sessions import Sessions
+    from parley_server.chat.hub import Hub
+    from parley_server.chat.inbox import Inbox
+    from parley_server.ports.stream import DeviceStream
 
 CURSOR_LIMIT_BYTES = 256
 CLIENT_NAME_LIMIT_BYTES = 128
@@ -60,7 +64,9 @@ class StreamServices:
 
 
 class ChatStream:
-    """One device's stream: a `StreamHandler` to the transport, a `Listener` to the hub, an `OpenStream` to the registry."""
+    """One device's stream: a `StreamHandler` to the transport, a `Listener` to the hub, an `OpenStream` to
+    the registry.
+    """
 
     def __init__(self, services: StreamServices, *, subscribe: bool) -> None:
         self._services = services
@@ -197,7 +203,7 @@ class ChatStream:
                 request,
                 Refusal(
                     Reason.TOO_MANY_IN_FLIGHT,
-                    f"{self._in_flight} requests wait for their answers. Wait for replies before sending more.",
+                    f"{self._in_flight} requests wait for an answer. Wait for replies before sending more.",
                 ),
             )
             return
@@ -228,14 +234,13 @@ class ChatStream:
         if self._leaving and self._in_flight == 0:
             self._end(None)
 
-    async def _serve(
-        self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply
-    ) -> None:
+    async def _serve(self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply) -> None:
         caller, services = self._caller, self._services
         assert caller is not None
         match kind:
             case "send_message":
-                # One after the other up to the queue of the channel: messages keep the order in which they came.
+                # One after the other up to the queue of the channel: messages keep the order in which they
+                # came.
                 async with self._sending:
                     await services.rates.take("send", caller.user_id)
                     done = services.calls.post(caller, request.send_message)
@@ -248,7 +253,8 @@ class ChatStream:
                 reply.heartbeat.CopyFrom(services.calls.heartbeat())
             case _:
                 raise Refusal(
-                    Reason.UNKNOWN_REQUEST, "The frame carries no request that this server knows. Use an older client or a newer server."
+                    Reason.UNKNOWN_REQUEST,
+                    "The frame carries no request that this server knows. Check the client's version.",
                 )
 
     def _refuse(self, request: stream_pb2.ConnectRequest, refusal: Refusal) -> None:
@@ -265,7 +271,9 @@ class ChatStream:
 
     def _hello(self, hello: stream_pb2.Hello) -> None:
         if len(hello.cursor.encode()) > CURSOR_LIMIT_BYTES:
-            raise invalid_field("hello.cursor", f"must have at most {CURSOR_LIMIT_BYTES} bytes: pass it as it came")
+            raise invalid_field(
+                "hello.cursor", f"must have at most {CURSOR_LIMIT_BYTES} bytes: pass it as it came"
+            )
         if len(hello.client.encode()) > CLIENT_NAME_LIMIT_BYTES:
             raise invalid_field("hello.client", f"must have at most {CLIENT_NAME_LIMIT_BYTES} bytes")
         if self._hello_timer is not None:
@@ -290,7 +298,10 @@ class ChatStream:
             known: list[tuple[str, int]] = []
             async for page in self._services.inbox.heads(caller.user_id):
                 for start in range(0, len(page), HEADS_PER_DIGEST):
-                    heads = [convert.head_message(row, read) for row, read in page[start : start + HEADS_PER_DIGEST]]
+                    heads = [
+                        convert.head_message(row, read)
+                        for row, read in page[start : start + HEADS_PER_DIGEST]
+                    ]
                     known.extend((head.channel_id, head.head_seq) for head in heads)
                     digest = stream_pb2.Control(digest=stream_pb2.Digest(heads=heads))
                     await self._room()
@@ -304,13 +315,13 @@ class ChatStream:
         except Exception as error:
             error_id = self._services.new_error_id()
             log.error("stream could not join", error_id=error_id, exc_info=error)
-            self._end(Refusal(Reason.INTERNAL, f"The server failed. Report this id to its operators: {error_id}"))
+            self._end(
+                Refusal(Reason.INTERNAL, f"The server failed. Report this id to its operators: {error_id}")
+            )
 
     def _welcome(self, had_cursor: bool) -> bytes:
         limits, settings = self._services.limits, self._services.session_settings
-        reason = (
-            stream_pb2.RESET_REASON_NOT_SUPPORTED if had_cursor else stream_pb2.RESET_REASON_NO_CURSOR
-        )
+        reason = stream_pb2.RESET_REASON_NOT_SUPPORTED if had_cursor else stream_pb2.RESET_REASON_NO_CURSOR
         welcome = stream_pb2.Welcome(
             session_id=self._session_id,
             node_id=self._services.node_id,

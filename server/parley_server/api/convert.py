@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from parley.channel.v1 import channel_pb2
 from parley.chat.v1 import stream_pb2
-from parley_server.ports.positions import ReadMark
-from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow
+
+if TYPE_CHECKING:
+    from parley_server.ports.positions import ReadMark
+    from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow
 
 
 def channel_message(row: ChannelRow) -> channel_pb2.Channel:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
 
 CHECK_SECONDS = 5.0
 CHECK_LIMIT_SECONDS = 3.0
@@ -18,7 +21,8 @@ log = structlog.get_logger()
 class HealthChecks:
     """Keeps a HealthServicer up to date.
 
-    Service names: "" for the node as a whole (serving if every dependency is), and one per dependency, such as "store.log".
+    Service names: "" for the node as a whole (serving if every dependency is), and one per dependency, such
+    as "store.log".
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
@@ -53,5 +57,5 @@ class HealthChecks:
         await self.servicer.enter_graceful_shutdown()
 
     async def _set(self, name: str, *, serving: bool) -> None:
-        status = health_pb2.HealthCheckResponse.ServingStatus
-        await self.servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
+        response = health_pb2.HealthCheckResponse
+        await self.servicer.set(name, response.SERVING if serving else response.NOT_SERVING)

@@ -1,26 +1,30 @@
 """What every unary call passes through: parsing, identity, rate, errors, metrics.
 
-Methods that stream are left alone: the two chat streams do the same for themselves, health and reflection need none of it.
+Methods that stream are left alone: the two chat streams do the same for themselves, health and reflection
+need none of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from parley_runtime.clock import Clock
-from parley_runtime.metrics import Metrics
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import abort_arguments
-from parley_server.accounts.authenticator import Authenticator
 from parley_server.api.call_context import set_caller
-from parley_server.api.rates import RateCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from parley_runtime.clock import Clock
+    from parley_runtime.metrics import Metrics
+    from parley_server.accounts.authenticator import Authenticator
+    from parley_server.api.rates import RateCheck
 
 _OPEN_METHODS = frozenset(
     f"/parley.auth.v1.AuthService/{name}" for name in ("SignUp", "LogIn", "Refresh", "GetJwks")
@@ -57,9 +61,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
+    ) -> _Handler | None:
         method = handler_call_details.method
         wrapped = self._wrapped.get(method)
         if wrapped is not None:
@@ -73,7 +77,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, method: str, handler: _Handler) -> _Handler:
-        call = handler.unary_unary
+        call: Any = handler.unary_unary
         parse = handler.request_deserializer
         assert call is not None and parse is not None
 
@@ -82,7 +86,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = "OK"
             try:
                 await self._admit(method, encoded, context)
-                return await call(_parsed(parse, encoded), context)  # type: ignore[no-any-return, misc]
+                return await call(_parsed(parse, encoded), context)  # type: ignore[no-any-return]
             except Refusal as refusal:
                 code = refusal.reason.code.name
                 await context.abort(*abort_arguments(refusal))
@@ -98,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise AssertionError("abort returned")
 
         # Bytes in: what cannot be parsed, and what is too large, gets our status and not the transport's.
-        return grpc.unary_unary_rpc_method_handler(serve, None, handler.response_serializer)  # type: ignore[arg-type]
+        return grpc.unary_unary_rpc_method_handler(serve, None, handler.response_serializer)
 
     async def _admit(self, method: str, encoded: bytes, context: _Context) -> None:
         if len(encoded) > self._request_limit_bytes:
@@ -129,9 +133,12 @@ def _parsed(parse: Callable[[bytes], Message], encoded: bytes) -> Message:
 
 
 def malformed(error: Exception) -> Refusal:
-    """The refusal for bytes that are not the message they should be: broken framing, or text that is not UTF-8."""
+    """The refusal for bytes that are not the message they should be: broken framing, or text that is not
+    UTF-8.
+    """
     return Refusal(
-        Reason.MALFORMED_FRAME, f"The request cannot be parsed ({error}). Text must be valid UTF-8; check the client's stubs."
+        Reason.MALFORMED_FRAME,
+        f"The request cannot be parsed ({error}). Text must be valid UTF-8; check the client's stubs.",
     )
 
 

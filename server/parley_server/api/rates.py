@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from parley_runtime.refusal import Reason, Refusal
-from parley_runtime.settings import Rates, RateSetting
 from parley_server.ports.rate_limiter import Rate, RateLimiter
+
+if TYPE_CHECKING:
+    from parley_runtime.settings import Rates, RateSetting
 
 _BY_METHOD = {
     "/parley.auth.v1.AuthService/SignUp": "sign_up",

@@ -35,11 +35,13 @@ SERVICES = tuple(
 def add_reflection(server: grpc.aio.Server) -> None:
     """Serve reflection for all public services.
 
-    v1 has the messages of v1alpha under another service name (grpc.io, server reflection): one servicer answers both. The
-    v1 name is not in the list it gives out, since no descriptor of it exists to be asked for.
+    v1 has the messages of v1alpha under another service name (grpc.io, server reflection): one servicer
+    answers both. The v1 name is not in the list it gives out, since no descriptor of it exists to be asked
+    for.
     """
     servicer: Any = ReflectionServicer(SERVICES)
-    add_ServerReflectionServicer_to_server(servicer, server)
+    register: Any = add_ServerReflectionServicer_to_server
+    register(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         reflection_pb2.ServerReflectionRequest.FromString,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -16,16 +16,20 @@ from parley.channel.v1 import channel_service_pb2_grpc
 from parley.chat.v1 import chat_service_pb2, chat_service_pb2_grpc
 from parley.user.v1 import user_service_pb2_grpc
 from parley_runtime.settings import Settings, SettingsError, Tls
-from parley_server.api.admin import AdminServicer
-from parley_server.api.auth import AuthServicer
-from parley_server.api.channel import ChannelServicer
-from parley_server.api.chat import ChatServicer
 from parley_server.api.connect import ChatStream, StreamServices
-from parley_server.api.health import HealthChecks
-from parley_server.api.interceptor import CallInterceptor
 from parley_server.api.reflection import add_reflection
-from parley_server.api.user import UserServicer
 from parley_server.transport import grpcio as grpcio_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parley_server.api.admin import AdminServicer
+    from parley_server.api.auth import AuthServicer
+    from parley_server.api.channel import ChannelServicer
+    from parley_server.api.chat import ChatServicer
+    from parley_server.api.health import HealthChecks
+    from parley_server.api.interceptor import CallInterceptor
+    from parley_server.api.user import UserServicer
 
 # Requests are refused at their own limit with our status; what the transport takes must be a little more.
 TRANSPORT_SLACK = 4
@@ -85,7 +89,8 @@ def add_port(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
         port = 0
     if port == 0:
         raise SettingsError(
-            f"cannot listen on {listen}: the port is in use or the address is not this machine's. Choose another with --listen"
+            f"cannot listen on {listen}: the port is in use, or the address is not this machine's. "
+            "Choose another with --listen"
         )
     return port
 

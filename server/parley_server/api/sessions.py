@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from parley_runtime.clock import Clock
 from parley_runtime.refusal import Reason, Refusal
-from parley_runtime.settings import Sessions as SessionSettings
-from parley_server.accounts.caller import Caller
 from parley_server.chat.farewell import Farewell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parley_runtime.clock import Clock
+    from parley_runtime.settings import Sessions as SessionSettings
+    from parley_server.accounts.caller import Caller
 
 SWEEP_SECONDS = 1.0
 
@@ -58,10 +61,14 @@ class Sessions:
     def admit(self, stream: OpenStream) -> None:
         """Count a new stream. Raises Refusal (SERVER_BUSY, NODE_STOPPING)."""
         if self._stopping:
-            raise Refusal(Reason.NODE_STOPPING, "This node is leaving. Connect again.", retry_after_seconds=1.0)
+            raise Refusal(
+                Reason.NODE_STOPPING, "This node is leaving. Connect again.", retry_after_seconds=1.0
+            )
         if len(self._open) >= self._streams_limit:
             raise Refusal(
-                Reason.SERVER_BUSY, "This node holds as many streams as it may. Retry later.", retry_after_seconds=5.0
+                Reason.SERVER_BUSY,
+                "This node holds as many streams as it may. Retry later.",
+                retry_after_seconds=5.0,
             )
         self._open.add(stream)
 
@@ -100,7 +107,9 @@ class Sessions:
                 stream.check_lease(monotonic, now_ms)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no more streams, tell each client when to come back, and wait until they are gone, at most the grace."""
+        """Take no more streams, tell each client when to come back, and wait until they are gone, at most the
+        grace.
+        """
         self._stopping = True
         # One slot of 5 ms per client, so that a full node's clients do not return all at once.
         spread_seconds = min(self._settings.reconnect_spread_seconds, len(self._open) * 0.005)

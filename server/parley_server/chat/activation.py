@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parley_server.chat import codec
 from parley_server.chat.channel import ChannelState, KnownIds, Sent
 from parley_server.chat.client_id import AHEAD_LIMIT_MS
-from parley_server.chat.event import Event, Role
 from parley_server.ports.message_log import MessageLog, Row, StoreUnavailable
-from parley_server.ports.projections import Projections
+
+if TYPE_CHECKING:
+    from parley_server.chat.event import Event, Role
+    from parley_server.ports.projections import Projections
 
 CATCH_UP_ROWS = 256
 CATCH_UP_BYTES = 1024 * 1024
@@ -19,7 +22,9 @@ CONSISTENT_READ_TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class ActivationLimits:
-    """How many client ids an owner keeps of a channel, and how many of the newest rows it reads to begin with."""
+    """How many client ids an owner keeps of a channel, and how many of the newest rows it reads to begin
+    with.
+    """
 
     known_ids: int = 1024
     newest_rows: int = 256
@@ -30,8 +35,8 @@ async def activate(
 ) -> ChannelState:
     """The channel's state at a head of its log, with projections applied at least up to that head.
 
-    Others may append meanwhile; then the state is that of an earlier head, and the next append from it conflicts.
-    Raises StoreUnavailable.
+    Others may append meanwhile; then the state is that of an earlier head, and the next append from it
+    conflicts. Raises StoreUnavailable.
     """
     head = await catch_up(channel_id, log, projections)
     state = await _state_at_watermark(channel_id, projections, KnownIds(limits.known_ids))
@@ -58,17 +63,16 @@ async def catch_up(channel_id: str, log: MessageLog, projections: Projections) -
 async def events_between(
     channel_id: str, log: MessageLog, after_seq: int, to_seq: int
 ) -> tuple[list[Event], list[Row]]:
-    """Committed events with after_seq < seq <= to_seq, at most one page, oldest first. Raises StoreUnavailable."""
-    page = await log.read(
-        channel_id, after_seq + 1, to_seq, limit=CATCH_UP_ROWS, limit_bytes=CATCH_UP_BYTES
-    )
+    """Committed events with after_seq < seq <= to_seq, at most one page, oldest first. Raises
+    StoreUnavailable.
+    """
+    page = await log.read(channel_id, after_seq + 1, to_seq, limit=CATCH_UP_ROWS, limit_bytes=CATCH_UP_BYTES)
     return [codec.event_of(row) for row in page.rows], list(page.rows)
 
 
-async def _state_at_watermark(
-    channel_id: str, projections: Projections, known_ids: KnownIds
-) -> ChannelState:
-    # The channel and its members are several reads: they belong together only if the watermark stood still meanwhile.
+async def _state_at_watermark(channel_id: str, projections: Projections, known_ids: KnownIds) -> ChannelState:
+    # The channel and its members are several reads: they belong together only if the watermark stood still
+    # meanwhile.
     for _ in range(CONSISTENT_READ_TRIES):
         channel = await projections.channel(channel_id)
         if channel is None:
@@ -106,7 +110,8 @@ async def _learn_ids(state: ChannelState, log: MessageLog, limits: ActivationLim
     )
     events = [codec.event_of(row) for row in reversed(page.rows)]
     if events and page.more:
-        # What is older was taken before the oldest event read here, so its ids are dated at most an hour after that.
+        # What is older was taken before the oldest event read here, so its ids are dated at most an hour
+        # after that.
         state.known_ids.older_until_ms = events[0].create_time_ms + AHEAD_LIMIT_MS
     for event in events:
         if event.client_message_id:

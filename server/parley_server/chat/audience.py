@@ -1,19 +1,25 @@
 """Who gets which events of a batch. Pure.
 
-A device's stream of a channel begins with the event that made its user a member and ends with the one that ended it.
+A device's stream of a channel begins with the event that made its user a member and ends with the one that
+ended it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parley_server.chat.event import Event, MemberChange, MemberChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """`steady` users get the whole batch, except those in `passing`, who get just the events listed for them (by index)."""
+    """`steady` users get the whole batch, except those in `passing`, who get just the events listed for them
+    (by index).
+    """
 
     steady: Collection[str]
     passing: dict[str, tuple[int, ...]]
@@ -22,7 +28,9 @@ class Audience:
 
 def audience_of(members_after: Collection[str], events: Sequence[Event]) -> Audience:
     """The audience of a batch, from the members after it."""
-    changes = [(index, event.body) for index, event in enumerate(events) if isinstance(event.body, MemberChanged)]
+    changes = [
+        (index, event.body) for index, event in enumerate(events) if isinstance(event.body, MemberChanged)
+    ]
     if not changes:
         return Audience(members_after, {}, frozenset())
     passing = {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Refusal
 from parley_server.chat import codec
 from parley_server.chat.channel import ChannelState, Sent, decide, evolve
 from parley_server.chat.command import Command, Done, Outcome, client_id_of
 from parley_server.chat.event import Event, MessagePosted
-from parley_server.ports.message_log import Row
+
+if TYPE_CHECKING:
+    from parley_server.ports.message_log import Row
 
 Older = Mapping[tuple[str, str], Sent]
 
@@ -27,8 +30,8 @@ class BatchLimits:
 class Batch:
     """What a list of commands leads to at one head.
 
-    `outcomes[i]` answers the i-th command; it holds once the rows are committed. Commands beyond `len(outcomes)` did not fit and
-    are decided in the next batch.
+    `outcomes[i]` answers the i-th command; it holds once the rows are committed. Commands beyond
+    `len(outcomes)` did not fit and are decided in the next batch.
     """
 
     expected_head: int
@@ -47,7 +50,8 @@ def decide_batch(
 ) -> Batch:
     """Decide the commands one after the other, each on what those before it led to. Evolves `state`.
 
-    The state is ahead of the log from here until the rows are committed: if they are not, it must be thrown away.
+    The state is ahead of the log from here until the rows are committed: if they are not, it must be thrown
+    away.
     """
     batch = Batch(state.head)
     size_bytes = 0

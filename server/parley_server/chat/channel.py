@@ -1,9 +1,11 @@
-"""A channel's rules. Pure: `decide` says which events a command leads to, `evolve` folds an event into the state."""
+"""A channel's rules. Pure: `decide` says which events a command leads to, `evolve` folds an event into the
+state.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal, channel_not_found
 from parley_server.chat.client_id import time_of
@@ -26,6 +28,9 @@ from parley_server.chat.event import (
     MessagePosted,
     Role,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,8 @@ def decide(
         return channel_not_found()
     if state.kind is ChannelKind.DIRECT:
         return Refusal(
-            Reason.DIRECT_CHANNEL, "A direct channel has two members for ever. Make a group to talk with others."
+            Reason.DIRECT_CHANNEL,
+            "A direct channel has two members for ever. Make a group to talk with others.",
         )
     match command:
         case AddMembers():
@@ -171,7 +177,8 @@ def _answer_again(sent: Sent, digest: bytes) -> Done | Refusal:
     if sent.digest != digest:
         return Refusal(
             Reason.CLIENT_ID_REUSED,
-            f"This client-made id was used at seq {sent.seq} with other content. Make a new id for each new message.",
+            f"This client-made id was used at seq {sent.seq} with other content. "
+            "Make a new id for each new message.",
             metadata={"seq": str(sent.seq)},
         )
     return Done(sent.seq, sent.message_no, sent.create_time_ms, duplicate=True)
@@ -181,7 +188,8 @@ def _create(
     state: ChannelState, command: CreateChannel, now_ms: int, older: Sent | None
 ) -> tuple[Event, ...] | Done | Refusal:
     if state.exists:
-        # A group's id is made of its creator and client id, so its first event carries them; a direct channel has neither.
+        # A group's id is made of its creator and client id, so its first event carries them; a direct channel
+        # has neither.
         sent = state.known_ids.find(command.actor_id, command.client_channel_id) or older
         return _answer_again(sent, command.digest) if sent else holds_already(state)
     if len(command.member_ids) > command.member_limit:
@@ -232,7 +240,8 @@ def _remove(state: ChannelState, command: RemoveMember, now_ms: int) -> tuple[Ev
         return holds_already(state)
     if role >= actor_role:
         return Refusal(
-            Reason.ROLE_REQUIRED, "A member can be removed only by someone of a higher role. To go yourself, leave."
+            Reason.ROLE_REQUIRED,
+            "A member can be removed only by someone of a higher role. To go yourself, leave.",
         )
     body = MemberChanged(command.user_id, MemberChange.REMOVED, None)
     return tuple(_numbered(state, [body], command.actor_id, now_ms))
@@ -241,9 +250,7 @@ def _remove(state: ChannelState, command: RemoveMember, now_ms: int) -> tuple[Ev
 def _leave(state: ChannelState, command: LeaveChannel, now_ms: int) -> tuple[Event, ...] | Done | Refusal:
     owners = sum(role is Role.OWNER for role in state.roles.values())
     if state.roles[command.actor_id] is Role.OWNER and owners == 1 and len(state.roles) > 1:
-        return Refusal(
-            Reason.LAST_OWNER, "You are the last owner. Remove the other members first, or stay."
-        )
+        return Refusal(Reason.LAST_OWNER, "You are the last owner. Remove the other members first, or stay.")
     body = MemberChanged(command.actor_id, MemberChange.LEFT, None)
     return tuple(_numbered(state, [body], command.actor_id, now_ms))
 
@@ -278,4 +285,3 @@ def _full(member_limit: int) -> Refusal:
         f"The channel may have {member_limit} members. Remove some first, or make another channel.",
         metadata={"member_limit": str(member_limit)},
     )
-

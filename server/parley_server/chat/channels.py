@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from parley_runtime.clock import Clock
 from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field, user_not_found
 from parley_server.chat import client_id
 from parley_server.chat.command import (
@@ -19,8 +17,13 @@ from parley_server.chat.command import (
 )
 from parley_server.chat.event import ChannelKind, HistoryVisibility
 from parley_server.chat.message_rules import digest_of, is_visible
-from parley_server.chat.owners import Owners
-from parley_server.ports.projections import ChannelRow, Projections
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from parley_runtime.clock import Clock
+    from parley_server.chat.owners import Owners
+    from parley_server.ports.projections import ChannelRow, Projections
 
 TITLE_LIMIT_CODE_POINTS = 128
 USERS_PER_CALL = 100
@@ -70,7 +73,9 @@ class Channels:
         if not other_id:
             raise invalid_field("user_id", "is required")
         if other_id == user_id:
-            raise Refusal(Reason.SELF_CHANNEL, "A direct channel needs another user. Give somebody else's id.")
+            raise Refusal(
+                Reason.SELF_CHANNEL, "A direct channel needs another user. Give somebody else's id."
+            )
         if not await self._users.existing([other_id]):
             raise user_not_found()
         channel_id = direct_channel_id(user_id, other_id)
@@ -102,10 +107,14 @@ class Channels:
         if refusal is not None:
             raise refusal
         if not 0 < len(title) <= TITLE_LIMIT_CODE_POINTS or not any(map(is_visible, title)):
-            raise invalid_field("title", f"must have 1 to {TITLE_LIMIT_CODE_POINTS} code points, one of them visible")
+            raise invalid_field(
+                "title", f"must have 1 to {TITLE_LIMIT_CODE_POINTS} code points, one of them visible"
+            )
         members = tuple(dict.fromkeys((user_id, *member_ids)))
         if len(members) > FIRST_MEMBERS_LIMIT and operator:
-            raise invalid_field("member_ids", f"may name {FIRST_MEMBERS_LIMIT - 1} users; add more by AddMembers")
+            raise invalid_field(
+                "member_ids", f"may name {FIRST_MEMBERS_LIMIT - 1} users; add more by AddMembers"
+            )
         limit = self._channel_members_limit if operator else self._group_members_limit
         if len(members) <= limit:
             await self._require_users(members[1:])

@@ -20,7 +20,9 @@ def time_of(client_id: str) -> int:
 def check(field: str, client_id: str, now_ms: int) -> Refusal | None:
     """None if the id may be used now, else why not: malformed, too far ahead, or expired."""
     if not _UUID7.fullmatch(client_id):
-        return invalid_field(field, "must be a UUIDv7 in lower-case text, such as 01890a5d-ac96-774b-bcce-b302099a8057")
+        return invalid_field(
+            field, "must be a UUIDv7 in lower-case text, such as 01890a5d-ac96-774b-bcce-b302099a8057"
+        )
     made_ms = time_of(client_id)
     if made_ms > now_ms + AHEAD_LIMIT_MS:
         return invalid_field(field, "is dated more than one hour ahead of the server: set the client's clock")

@@ -57,7 +57,9 @@ def encode(event: Event) -> bytes:
 
 
 def decode(encoded: bytes, digest: bytes) -> Event:
-    """The event behind the bytes. Raises ValueError (or protobuf's DecodeError, which is one) for anything else."""
+    """The event behind the bytes. Raises ValueError (or protobuf's DecodeError, which is one) for anything
+    else.
+    """
     message = event_pb2.Event.FromString(encoded)
     return Event(
         channel_id=message.channel_id,
@@ -92,7 +94,9 @@ def _body_of(message: event_pb2.Event) -> EventBody:
                 member_limit=changed.member_limit,
             )
         case _:
-            raise ValueError(f"event {message.seq} of {message.channel_id} has no kind that this version knows")
+            raise ValueError(
+                f"event {message.seq} of {message.channel_id} has no kind that this version knows"
+            )
 
 
 def with_text_cut(encoded: bytes, limit_code_points: int) -> event_pb2.Event:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Refusal
-from parley_server.chat.event import ChannelKind, HistoryVisibility
+
+if TYPE_CHECKING:
+    from parley_server.chat.event import ChannelKind, HistoryVisibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ Command = CreateChannel | PostMessage | AddMembers | RemoveMember | LeaveChannel
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The command holds, at the latest since `seq`: by events of its own, or by earlier ones when `duplicate`.
+    """The command holds, at the latest since `seq`: by events of its own, or by earlier ones when
+    `duplicate`.
 
     For a message: its place in the log. For other commands: the head at which the command's outcome holds.
     """

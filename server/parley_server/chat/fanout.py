@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from parley_server.chat.audience import audience_of
-from parley_server.chat.event import Event
 from parley_server.chat.framing import event_field
-from parley_server.chat.hub import Hub
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from parley_server.chat.event import Event
+    from parley_server.chat.hub import Hub
 
 
 class Fanout:
@@ -17,7 +21,11 @@ class Fanout:
         self._hub = hub
 
     def publish(
-        self, channel_id: str, members_after: Collection[str], events: Sequence[Event], encoded: Sequence[bytes]
+        self,
+        channel_id: str,
+        members_after: Collection[str],
+        events: Sequence[Event],
+        encoded: Sequence[bytes],
     ) -> None:
         """Deliver committed events, dense and in order, to everyone who was a member at each event's seq.
 

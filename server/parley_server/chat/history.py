@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field
 from parley_server.chat.membership import may_read
-from parley_server.ports.message_log import MessageLog
-from parley_server.ports.projections import MemberRow, Projections, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from parley_server.ports.message_log import MessageLog
+    from parley_server.ports.projections import MemberRow, Projections, Window
 
 LARGEST_SEQ = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Encoded events in the order asked for; `next_seq` is where the next page begins, None when there is none.
+    """Encoded events in the order asked for; `next_seq` is where the next page begins, None when there is
+    none.
 
     `head` is the log's newest seq when it was read, or the end of a former member's time.
     """
@@ -44,7 +49,8 @@ class History:
                 if row.is_message:
                     return row.event
         raise Refusal(
-            Reason.MESSAGE_NOT_FOUND, "There is no message at this seq, or it is from before your time in the channel."
+            Reason.MESSAGE_NOT_FOUND,
+            "There is no message at this seq, or it is from before your time in the channel.",
         )
 
     async def messages(self, user_id: str, channel_id: str, *, before_seq: int, limit: int) -> HistoryPage:
@@ -62,7 +68,9 @@ class History:
     async def events(
         self, user_id: str, channel_id: str, *, from_seq: int, to_seq: int, limit: int
     ) -> HistoryPage:
-        """All events with from_seq <= seq <= to_seq (0: from the first, to the newest), oldest first. Raises Refusal."""
+        """All events with from_seq <= seq <= to_seq (0: from the first, to the newest), oldest first. Raises
+        Refusal.
+        """
         if from_seq < 0:
             raise invalid_field("from_seq", "must not be negative")
         if to_seq < 0:

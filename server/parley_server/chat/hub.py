@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from parley_server.chat.audience import Audience
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from parley_server.chat.audience import Audience
 
 
 class Listener(Protocol):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from parley_server.ports.message_log import MessageLog
 from parley_server.ports.positions import NOTHING_READ, Positions, ReadMark
-from parley_server.ports.projections import InboxRow, Projections
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from parley_server.ports.message_log import MessageLog
+    from parley_server.ports.projections import InboxRow, Projections
 
 HEADS_PAGE = 500
 
@@ -37,7 +41,9 @@ class Inbox:
         marks = await self._positions.read_marks(user_id, [row.channel.channel_id for row in rows])
         return tuple(
             [
-                InboxEntry(row, marks.get(row.channel.channel_id, NOTHING_READ), await self._last_message(row))
+                InboxEntry(
+                    row, marks.get(row.channel.channel_id, NOTHING_READ), await self._last_message(row)
+                )
                 for row in rows
             ]
         )

@@ -16,10 +16,12 @@ WINDOWS_LIMIT = 64
 def after_change(
     row: MemberRow | None, event: Event, change: MemberChanged, visibility: HistoryVisibility
 ) -> MemberRow:
-    """The membership after `event`, which carries `change` for its user. `row` is the one before, None at first.
+    """The membership after `event`, which carries `change` for its user. `row` is the one before, None at
+    first.
 
-    A new window starts at the joining; at 1 if the channel shows its history from the start, or if nothing had been
-    written yet (so that the first members see how the channel was made). It ends with the event of leaving.
+    A new window starts at the joining; at 1 if the channel shows its history from the start, or if nothing
+    had been written yet (so that the first members see how the channel was made). It ends with the event of
+    leaving.
     """
     if change.role is None:
         if row is None or row.role is None:

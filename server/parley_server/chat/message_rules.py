@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ATTRIBUTES_LIMIT = 32
 ATTRIBUTE_KEY_LIMIT_BYTES = 64
 ATTRIBUTES_LIMIT_BYTES = 4096
 
-# Letters, symbols and marks by category that print nothing: Hangul fillers, the blank Braille pattern, the combining grapheme
-# joiner, variation selectors. White space and format characters are found by category.
+# Letters, symbols and marks by category that print nothing: Hangul fillers, the blank Braille pattern, the
+# combining grapheme joiner, variation selectors. White space and format characters are found by category.
 _BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5") | {
     chr(point) for point in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), *range(0x180B, 0x1810))
 }
@@ -45,11 +48,16 @@ def check_content(text: str, attributes: Mapping[str, str], *, text_limit_code_p
         key_bytes = len(key.encode())
         total_bytes += key_bytes + len(value.encode())
         if not 0 < key_bytes <= ATTRIBUTE_KEY_LIMIT_BYTES:
-            violations.append(Violation("attributes", f"keys must have 1 to {ATTRIBUTE_KEY_LIMIT_BYTES} bytes"))
+            violations.append(
+                Violation("attributes", f"keys must have 1 to {ATTRIBUTE_KEY_LIMIT_BYTES} bytes")
+            )
             break
     if total_bytes > ATTRIBUTES_LIMIT_BYTES:
         violations.append(
-            Violation("attributes", f"must have at most {ATTRIBUTES_LIMIT_BYTES} bytes in all; they have {total_bytes}")
+            Violation(
+                "attributes",
+                f"must have at most {ATTRIBUTES_LIMIT_BYTES} bytes in all; they have {total_bytes}",
+            )
         )
     if not violations:
         return None
@@ -61,7 +69,9 @@ def check_content(text: str, attributes: Mapping[str, str], *, text_limit_code_p
 
 
 def digest_of(*fields: str) -> bytes:
-    """32 bytes that identify a content: SHA-256 over the fields, each preceded by its length so that none can run into the next."""
+    """32 bytes that identify a content: SHA-256 over the fields, each preceded by its length so that none can
+    run into the next.
+    """
     digest = hashlib.sha256()
     for field in fields:
         encoded = field.encode()

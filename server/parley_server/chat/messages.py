@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from parley_runtime.clock import Clock
 from parley_runtime.refusal import channel_not_found, invalid_field
 from parley_server.chat import client_id, codec
 from parley_server.chat.command import Done, PostMessage
 from parley_server.chat.message_rules import check_content, digest_of
-from parley_server.chat.owners import Owners
-from parley_server.ports.message_log import MessageLog
 from parley_server.ports.positions import Positions, ReadMark
-from parley_server.ports.projections import Projections
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from parley_runtime.clock import Clock
+    from parley_server.chat.owners import Owners
+    from parley_server.ports.message_log import MessageLog
+    from parley_server.ports.projections import Projections
 
 
 class Messages:
@@ -41,7 +45,8 @@ class Messages:
     ) -> asyncio.Future[Done]:
         """Check the message and queue it; messages of one channel are ordered by this call.
 
-        The future answers once the message is durable and visible. Raises Refusal at once for what is wrong in itself.
+        The future answers once the message is durable and visible. Raises Refusal at once for what is wrong
+        in itself.
         """
         if not channel_id:
             raise invalid_field("channel_id", "is required")

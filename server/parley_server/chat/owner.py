@@ -1,32 +1,38 @@
 """The owner of a channel: takes commands, decides them in batches, commits, projects, answers, fans out.
 
-Correctness does not hang on there being one owner: the log commits only at the head that a decision was made at
-(architecture.md, section 5). An owner that is behind conflicts, learns, and decides again.
+Correctness does not hang on there being one owner: the log commits only at the head that a decision was made
+at (architecture.md, section 5). An owner that is behind conflicts, learns, and decides again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from parley_runtime.clock import Clock
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec
 from parley_server.chat.activation import ActivationLimits, activate, events_between
 from parley_server.chat.batch import Batch, BatchLimits, decide_batch
 from parley_server.chat.channel import ChannelState, Sent
 from parley_server.chat.command import Command, Done, Outcome, client_id_of
-from parley_server.chat.fanout import Fanout
 from parley_server.chat.slots import slot_of
 from parley_server.ports.message_log import Committed, Conflict, MessageLog, StoreUnavailable, Unknown
-from parley_server.ports.projections import Projections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parley_runtime.clock import Clock
+    from parley_server.chat.fanout import Fanout
+    from parley_server.ports.projections import Projections
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerLimits:
-    """Bounds of one channel's owner. `tries` is how often a batch is decided before its senders are told to retry."""
+    """Bounds of one channel's owner. `tries` is how often a batch is decided before its senders are told to
+    retry.
+    """
 
     waiting_commands: int = 4096
     tries: int = 8
@@ -77,12 +83,14 @@ class ChannelOwner:
     def enqueue(self, command: Command) -> asyncio.Future[Done]:
         """Queue a command; the future answers once its outcome is durable, or with a Refusal.
 
-        A refusal with STORE_UNAVAILABLE means unknown: repeating the command is safe. Raises Refusal (CHANNEL_BUSY) when
-        too many wait.
+        A refusal with STORE_UNAVAILABLE means unknown: repeating the command is safe. Raises Refusal
+        (CHANNEL_BUSY) when too many wait.
         """
         if len(self._waiting) >= self._limits.waiting_commands:
             raise Refusal(
-                Reason.CHANNEL_BUSY, "Too many writes wait for this channel. Retry later.", retry_after_seconds=1.0
+                Reason.CHANNEL_BUSY,
+                "Too many writes wait for this channel. Retry later.",
+                retry_after_seconds=1.0,
             )
         answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(command, answer))
@@ -148,8 +156,9 @@ class ChannelOwner:
             case Conflict():
                 return False
             case Unknown():
-                # All or nothing, so the first row speaks for all. Not there yet may mean not there ever or still to land: either
-                # way it is safe to decide again, since both attempts expect the same head and at most one can win.
+                # All or nothing, so the first row speaks for all. Not there yet may mean not there ever or
+                # still to land: either way it is safe to decide again, since both attempts expect the same
+                # head and at most one can win.
                 return await self._ports.log.batch_at(self.channel_id, batch.expected_head + 1) == batch_id
 
     async def _activate(self) -> ChannelState:
@@ -163,9 +172,7 @@ class ChannelOwner:
         self._state = state
         return state
 
-    async def _look_up(
-        self, state: ChannelState, commands: list[Command]
-    ) -> dict[tuple[str, str], Sent]:
+    async def _look_up(self, state: ChannelState, commands: list[Command]) -> dict[tuple[str, str], Sent]:
         """Client ids that may be older than what the state knows, each checked against the log itself."""
         found: dict[tuple[str, str], Sent] = {}
         for command in commands:
@@ -207,5 +214,3 @@ def _unavailable(error: StoreUnavailable) -> Refusal:
         f"The outcome is not known: {error}. Repeat the call with the same client-made id, which is safe.",
         retry_after_seconds=1.0,
     )
-
-

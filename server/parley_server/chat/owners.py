@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal
-from parley_server.chat.command import Command, Done
 from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
 
+if TYPE_CHECKING:
+    from parley_server.chat.command import Command, Done
 
 MakeOwner = Callable[[str, OwnerPorts, OwnerLimits], ChannelOwner]
 
@@ -17,8 +19,8 @@ MakeOwner = Callable[[str, OwnerPorts, OwnerLimits], ChannelOwner]
 class Owners:
     """Serves commands for any channel. Keeps at most `channels_limit` idle channels in memory, newest used.
 
-    A channel that is being served is never dropped, so the bound may be passed while that many are busy at once: requests in
-    flight are bounded by the streams.
+    A channel that is being served is never dropped, so the bound may be passed while that many are busy at
+    once: requests in flight are bounded by the streams.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Owners:
         """
         if self._stopping:
             raise Refusal(
-                Reason.NODE_STOPPING, "This node is leaving. Connect again and retry.", retry_after_seconds=1.0
+                Reason.NODE_STOPPING,
+                "This node is leaving. Connect again and retry.",
+                retry_after_seconds=1.0,
             )
         owner = self._owner(channel_id)
         answer = owner.enqueue(command)

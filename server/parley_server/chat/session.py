@@ -1,11 +1,16 @@
-"""One device's stream as a value machine: what of the channels' logs goes into its outbox, in which order. Pure."""
+"""One device's stream as a value machine: what of the channels' logs goes into its outbox, in which order.
+Pure.
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from parley_server.chat.outbox import Outbox, OutboxLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 
 class Phase(enum.Enum):
@@ -26,11 +31,12 @@ class Verdict(enum.Enum):
 
 
 class Session:
-    """Per channel strictly the next seq: equal is delivered, smaller was had, greater is a gap and never passed on.
+    """Per channel strictly the next seq: equal is delivered, smaller was had, greater is a gap and never
+    passed on.
 
     While the heads are being read (JOINING) everything that comes is kept aside, and `join` splices it in
-    by seq: nothing between reading and listening is missed. A channel that the session has not met starts with the first event
-    that comes: the one that made the user a member.
+    by seq: nothing between reading and listening is missed. A channel that the session has not met starts
+    with the first event that comes: the one that made the user a member.
     """
 
     __slots__ = ("_aside", "_limits", "_next_seq", "outbox", "phase")
@@ -47,7 +53,9 @@ class Session:
         self.phase = Phase.JOINING
 
     def join(self, heads: Iterable[tuple[str, int]]) -> Verdict:
-        """The client knows these (channel, head) pairs; the session is live, and what was kept aside follows them."""
+        """The client knows these (channel, head) pairs; the session is live, and what was kept aside follows
+        them.
+        """
         for channel_id, head_seq in heads:
             self._next_seq[channel_id] = head_seq + 1
         self.phase = Phase.LIVE

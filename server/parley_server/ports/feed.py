@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from parley_server.ports.positions import FeedCursor
+if TYPE_CHECKING:
+    from parley_server.ports.positions import FeedCursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,10 @@ class EpochChanged(Exception):
 class Feed(Protocol):
     """Per user: channel -> (head, own read position), each change at the user's next position.
 
-    Laws: heads and read positions only grow; an announcement that raises neither changes nothing and takes no position; one that raises
-    either takes position + 1, and the channel stands at that position only. Announcing twice, late or out of order is harmless.
-    A feed is lost only as a whole, and then its epoch differs. Raises StoreUnavailable when the store cannot answer.
+    Laws: heads and read positions only grow; an announcement that raises neither changes nothing and takes no
+    position; one that raises either takes position + 1, and the channel stands at that position only.
+    Announcing twice, late or out of order is harmless. A feed is lost only as a whole, and then its epoch
+    differs. Raises StoreUnavailable when the store cannot answer.
     """
 
     async def announce(self, user_id: str, channel_id: str, *, head_seq: int = 0, read_seq: int = 0) -> int:
@@ -48,5 +50,7 @@ class Feed(Protocol):
         ...
 
     async def changed_since(self, user_id: str, cursor: FeedCursor, *, limit: int) -> FeedPage:
-        """Channels whose position is greater than the cursor's, newest first, at most `limit`. Raises EpochChanged."""
+        """Channels whose position is greater than the cursor's, newest first, at most `limit`. Raises
+        EpochChanged.
+        """
         ...

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class Positions(Protocol):
         ...
 
     async def acknowledge(self, user_id: str, device_id: str, cursor: FeedCursor) -> FeedCursor:
-        """Raise the device's cursor. Within an epoch the larger position holds; another epoch replaces. Returns what holds now."""
+        """Raise the device's cursor. Within an epoch the larger position holds; another epoch replaces.
+        Returns what holds now.
+        """
         ...
 
     async def acknowledged(self, user_id: str, device_id: str) -> FeedCursor | None:

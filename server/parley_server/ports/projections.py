@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from parley_server.chat.event import ChannelKind, Event, HistoryVisibility, Role
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from parley_server.chat.event import ChannelKind, Event, HistoryVisibility, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class MemberRow:
     """A user's memberships in one channel, over and present. `role` is None for a former member.
 
     `windows` ascend and do not overlap; the newest 64 are kept. `joined_seq` is the newest joining.
-    `joined_message_no` is the number of messages before the newest window (0 with FROM_START), for unread counts.
+    `joined_message_no` is the number of messages before the newest window (0 with FROM_START), for unread
+    counts.
     """
 
     channel_id: str
@@ -67,9 +70,10 @@ class InboxRow:
 class Projections(Protocol):
     """Derived state, one watermark per channel.
 
-    Laws: `apply` takes events in order from watermark + 1 on; events at or below the watermark are passed over, so that applying
-    again changes nothing; a gap is refused with ValueError. A read that starts after `apply` returned sees its effect.
-    Everything here can be rebuilt from the logs. Reads raise StoreUnavailable (see message_log) when the store cannot answer.
+    Laws: `apply` takes events in order from watermark + 1 on; events at or below the watermark are passed
+    over, so that applying again changes nothing; a gap is refused with ValueError. A read that starts after
+    `apply` returned sees its effect. Everything here can be rebuilt from the logs. Reads raise
+    StoreUnavailable (see message_log) when the store cannot answer.
     """
 
     async def apply(self, channel_id: str, events: Sequence[Event]) -> None:
@@ -99,7 +103,8 @@ class Projections(Protocol):
     async def inbox(
         self, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> tuple[InboxRow, ...]:
-        """Channels the user is a member of now, newest (last_activity_ms, channel_id) first, all strictly before `before`.
+        """Channels the user is a member of now, newest (last_activity_ms, channel_id) first, all strictly
+        before `before`.
 
         `peer_user_id` is the other member of a direct channel, empty for groups.
         """

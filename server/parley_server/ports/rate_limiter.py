@@ -17,8 +17,8 @@ class Rate:
 class RateLimiter(Protocol):
     """Generic cell rate algorithm (GCRA, ITU-T I.371): exact burst, exact retry-after.
 
-    Laws: from rest exactly `burst` calls pass at one instant; then one passes each 1 / per_second seconds; a refused
-    call costs nothing; keys do not influence one another.
+    Laws: from rest exactly `burst` calls pass at one instant; then one passes each 1 / per_second seconds; a
+    refused call costs nothing; keys do not influence one another.
     """
 
     async def take(self, key: str, rate: Rate) -> float:

@@ -19,8 +19,9 @@ class Route:
 class Routes(Protocol):
     """Leased routes.
 
-    Laws: a route is seen from the return of `add` until `remove` or until its lease runs out, whichever is first; a route whose
-    lease ran out is never returned. Raises StoreUnavailable when the store cannot answer.
+    Laws: a route is seen from the return of `add` until `remove` or until its lease runs out, whichever is
+    first; a route whose lease ran out is never returned. Raises StoreUnavailable when the store cannot
+    answer.
     """
 
     async def add(self, user_id: str, route: Route, *, lease_seconds: float) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from parley_runtime.refusal import Refusal
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from parley_runtime.refusal import Refusal
 
 
 class DeviceStream(Protocol):
@@ -24,20 +26,23 @@ class DeviceStream(Protocol):
     def send_encoded(self, message: bytes) -> bool:
         """Send one encoded message. The bytes are always taken, in order.
 
-        False means: send no more until `StreamHandler.writable`. After `close` the call does nothing and returns False.
+        False means: send no more until `StreamHandler.writable`. After `close` the call does nothing and
+        returns False.
         """
         ...
 
     def close(self, refusal: Refusal | None) -> None:
-        """End the stream after all taken bytes: with OK, or with the refusal's status. Only the first call counts."""
+        """End the stream after all taken bytes: with OK, or with the refusal's status. Only the first call
+        counts.
+        """
         ...
 
 
 class StreamHandler(Protocol):
     """The server's side of one stream. The transport calls it, in this order, on the event loop.
 
-    Laws: `opened` first; `received` in the order of the wire; `half_closed` at most once and `received` never after it;
-    `closed` exactly once, last, whoever ended the stream. No method raises.
+    Laws: `opened` first; `received` in the order of the wire; `half_closed` at most once and `received` never
+    after it; `closed` exactly once, last, whoever ended the stream. No method raises.
     """
 
     def opened(self, stream: DeviceStream) -> None:
@@ -59,4 +64,3 @@ class StreamHandler(Protocol):
     def closed(self) -> None:
         """The stream is gone. Nothing sent from now on reaches anybody."""
         ...
-

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
-from parley_runtime.refusal import Refusal
 from parley_runtime.status import abort_arguments
 from parley_server.ports.stream import StreamHandler
+
+if TYPE_CHECKING:
+    from parley_runtime.refusal import Refusal
 
 MakeHandler = Callable[[], StreamHandler]
 _Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -75,8 +77,12 @@ def stream_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
         handler = make_handler()
 
         async def read() -> None:
-            while (message := await context.read()) is not grpc.aio.EOF:
-                handler.received(message)  # type: ignore[arg-type]
+            while True:
+                # The stubs leave out that `read` answers EOF at the half-close.
+                message: Any = await context.read()
+                if message is grpc.aio.EOF:
+                    break
+                handler.received(message)
             handler.half_closed()
 
         handler.opened(stream)
@@ -88,7 +94,7 @@ def stream_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
             handler.closed()
             await asyncio.wait([reader])
 
-    return grpc.stream_stream_rpc_method_handler(behaviour, None, None)  # type: ignore[arg-type]
+    return grpc.stream_stream_rpc_method_handler(behaviour, None, None)
 
 
 def unary_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
@@ -105,4 +111,4 @@ def unary_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
         finally:
             handler.closed()
 
-    return grpc.unary_stream_rpc_method_handler(behaviour, None, None)  # type: ignore[arg-type]
+    return grpc.unary_stream_rpc_method_handler(behaviour, None, None)
