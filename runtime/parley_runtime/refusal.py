@@ -107,7 +107,7 @@ def invalid_field(path: str, description: str) -> Refusal:
 
 
 def channel_not_found() -> Refusal:
-    """The one answer for a channel that does not exist and for one that the caller may not see: byte-equal."""
+    """The one answer for a channel that does not exist and for one the caller may not see: byte-equal."""
     return Refusal(
         Reason.CHANNEL_NOT_FOUND, "No such channel, or none that you may see. Check the channel id."
     )

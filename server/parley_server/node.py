@@ -86,14 +86,14 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
     node_id = settings.node_id or socket.gethostname()
     limits = settings.limits
     async with AsyncExitStack() as stack:
-        folder = DataFolder.open(Path(settings.data))
+        folder = DataFolder(settings.data)
         stack.callback(folder.close)
-        database = await ChatDatabase.open(folder.path / "chat.db")
+        database = await ChatDatabase.open(folder.chat_database)
         stack.push_async_callback(database.close)
         message_log = SqliteMessageLog(database)
         projections = SqliteProjections(database)
         positions = SqlitePositions(database)
-        accounts = await SqlAccounts.open(f"sqlite+aiosqlite:///{folder.path / 'accounts.db'}")
+        accounts = await SqlAccounts.open(f"sqlite+aiosqlite:///{folder.accounts_database}")
         stack.push_async_callback(accounts.close)
 
         account_settings = _account_settings(settings)

@@ -76,7 +76,7 @@ class KnownIds:
 
 @dataclass(slots=True)
 class ChannelState:
-    """A channel as of `head`. Changed by `evolve` only; thrown away when the log turns out to be elsewhere."""
+    """A channel as of `head`. Changed by `evolve` only; thrown away when the log is elsewhere."""
 
     channel_id: str
     known_ids: KnownIds

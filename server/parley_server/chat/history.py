@@ -39,7 +39,7 @@ class History:
         self._page_limit_bytes = page_limit_bytes
 
     async def message(self, user_id: str, channel_id: str, seq: int) -> bytes:
-        """The encoded event of the message at `seq`. Raises Refusal (CHANNEL_NOT_FOUND, MESSAGE_NOT_FOUND)."""
+        """The encoded event at `seq`. Raises Refusal (CHANNEL_NOT_FOUND, MESSAGE_NOT_FOUND)."""
         if seq <= 0:
             raise invalid_field("seq", "must be greater than 0")
         member = await self._member(user_id, channel_id)
@@ -54,7 +54,7 @@ class History:
         )
 
     async def messages(self, user_id: str, channel_id: str, *, before_seq: int, limit: int) -> HistoryPage:
-        """Messages with a seq smaller than `before_seq` (0: from the newest), newest first. Raises Refusal."""
+        """Messages with a seq smaller than `before_seq` (0: from the newest), newest first."""
         if before_seq < 0:
             raise invalid_field("before_seq", "must not be negative")
         member = await self._member(user_id, channel_id)

@@ -33,7 +33,7 @@ class Listener(Protocol):
         ...
 
     def depart(self, channel_id: str) -> None:
-        """The user is no longer a member: what was delivered last is the end of the channel for this session."""
+        """The user is no longer a member: what was delivered last is the end of the channel here."""
         ...
 
     def control(self, field: bytes) -> None:

@@ -18,7 +18,7 @@ HEADS_PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """One channel on the start screen; `last_message` is the encoded event, None where there is none to see."""
+    """One channel on the start screen; `last_message` is the encoded event, None where none is to see."""
 
     row: InboxRow
     read: ReadMark
@@ -36,7 +36,7 @@ class Inbox:
     async def page(
         self, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> tuple[InboxEntry, ...]:
-        """Channels by last activity, newest first, strictly before `before` (last_activity_ms, channel_id)."""
+        """Channels by last activity, newest first, before `before` (last_activity_ms, channel_id)."""
         rows = await self._projections.inbox(user_id, before=before, limit=limit)
         marks = await self._positions.read_marks(user_id, [row.channel.channel_id for row in rows])
         return tuple(

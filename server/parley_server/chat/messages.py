@@ -62,7 +62,7 @@ class Messages:
         return self._owners.submit(channel_id, command)
 
     async def mark_read(self, user_id: str, channel_id: str, seq: int) -> ReadMark:
-        """Raise the user's read position to `seq`, at most the head. Returns what holds now. Raises Refusal."""
+        """Raise the user's read position to `seq`, at most the head. Returns what holds now."""
         if seq <= 0:
             raise invalid_field("seq", "must be greater than 0")
         member = await self._projections.member(channel_id, user_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """How much may wait for a device, and where a frame ends. A single field of any size always fits alone."""
+    """How much may wait for a device, and where a frame ends. One field of any size always fits alone."""
 
     fields: int = 256
     waiting_bytes: int = 256 * 1024

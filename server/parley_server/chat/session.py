@@ -70,7 +70,7 @@ class Session:
         return Verdict.TAKEN
 
     def deliver(self, channel_id: str, first_seq: int, fields: Collection[bytes]) -> Verdict:
-        """Events of one channel came, dense from `first_seq`. Anything but TAKEN means: the stream must end."""
+        """Events of one channel came, dense from `first_seq`. Anything but TAKEN: the stream must end."""
         if self.phase is Phase.LIVE:
             for seq, field in enumerate(fields, start=first_seq):
                 verdict = self._offer(channel_id, seq, field)

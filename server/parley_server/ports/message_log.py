@@ -119,7 +119,7 @@ class MessageLog(Protocol):
         ...
 
     async def fanned(self, channel_id: str) -> int:
-        """The newest seq known to have been announced to every member; 0 at first. Raises StoreUnavailable."""
+        """The newest seq known to be announced to every member; 0 at first. Raises StoreUnavailable."""
         ...
 
     async def mark_fanned(self, channel_id: str, seq: int) -> None:

@@ -111,5 +111,5 @@ class Projections(Protocol):
         ...
 
     async def seqs_of(self, channel_id: str, actor_id: str, client_message_id: str) -> tuple[int, ...]:
-        """Seqs that may carry this client id: candidates, to be checked against the log. At most a handful."""
+        """Seqs that may carry this client id: candidates, to be checked against the log. A handful."""
         ...
