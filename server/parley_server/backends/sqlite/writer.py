@@ -161,8 +161,7 @@ class Writer:
         return future
 
     async def close(self) -> None:
-        """Write everything that is queued, end the thread, close the connection. Calling again is harmless.
-        """
+        """Write everything that is queued, end the thread, close the connection. Twice is harmless."""
         if not self._closing:
             self._closing = True
             self._hand_over()
