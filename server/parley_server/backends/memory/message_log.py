@@ -97,7 +97,7 @@ class MemoryMessageLog:
         return 0 if channel is None else channel.fanned
 
     async def mark_fanned(self, channel_id: str, seq: int) -> None:
-        """See MessageLog. A mark on a channel without a log is dropped."""
+        """See MessageLog."""
         channel = self._channels.get(channel_id)
         if channel is not None:
             channel.fanned = max(channel.fanned, seq)

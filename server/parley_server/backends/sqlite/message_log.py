@@ -99,7 +99,7 @@ class SqliteMessageLog:
         return await self._database.read(_fanned, channel_id)
 
     async def mark_fanned(self, channel_id: str, seq: int) -> None:
-        """See MessageLog. A mark on a channel without a log is dropped."""
+        """See MessageLog."""
         await self._database.write(self._mark_fanned, (channel_id, seq))
 
     async def mark_active(self, slot: int, minute: int, channel_id: str) -> None:
