@@ -22,6 +22,10 @@ class SettingsError(Exception):
     """A setting cannot be used. The message is one line that names it and says what is allowed."""
 
 
+class AddressUnusable(SettingsError):
+    """An address cannot be listened on: its port is taken, or it is not this machine's."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a caller may ask for. Passing one is refused, never cut."""
 

@@ -13,7 +13,6 @@ import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import prometheus_client
@@ -23,7 +22,8 @@ import uvloop
 
 from parley_runtime.clock import Clock, SystemClock
 from parley_runtime.metrics import Metrics
-from parley_runtime.settings import Settings, SettingsError
+from parley_runtime.secret_file import SecretFileError
+from parley_runtime.settings import AddressUnusable, Settings
 from parley_runtime.tokens import KeyRing, TokenIssuer, TokenVerifier
 from parley_server.accounts.authenticator import Authenticator
 from parley_server.accounts.operator import ensure_operator
@@ -43,8 +43,10 @@ from parley_server.api.sessions import Sessions
 from parley_server.api.user import UserServicer
 from parley_server.backends.memory.rate_limiter import MemoryRateLimiter
 from parley_server.backends.sql.accounts import SqlAccounts
-from parley_server.backends.sqlite.database import ChatDatabase
+from parley_server.backends.sql.migrate import SchemaTooNew
+from parley_server.backends.sqlite.database import ChatDatabase, DatabaseTooNew, ForeignDatabase
 from parley_server.backends.sqlite.folder import DataFolder
+from parley_server.backends.sqlite.folder import DataFolderInUse as DataFolderInUse
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.positions import SqlitePositions
 from parley_server.backends.sqlite.projections import SqliteProjections
@@ -57,11 +59,23 @@ from parley_server.chat.inbox import Inbox
 from parley_server.chat.messages import Messages
 from parley_server.chat.owner import OwnerLimits, OwnerPorts
 from parley_server.chat.owners import Owners
+from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
 
 log = structlog.get_logger()
+
+DATA_UNUSABLE: tuple[type[Exception], ...] = (
+    DatabaseTooNew,
+    ForeignDatabase,
+    SchemaTooNew,
+    SecretFileError,
+    StoreUnavailable,
+    OSError,
+)
+"""What a start raises when something in the data folder cannot be used. The message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +93,8 @@ class RunningNode:
 async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIterator[RunningNode]:
     """Start a node with the embedded backends; it serves until the block is left, then stops in good order.
 
-    Raises SettingsError for an address that cannot be bound, DataFolderInUse for a folder that another
-    process holds.
+    Raises AddressUnusable for an address that cannot be bound, DataFolderInUse for a folder that another
+    process holds, any of DATA_UNUSABLE for what lies in it.
     """
     clock = clock or SystemClock()
     node_id = settings.node_id or socket.gethostname()
@@ -261,7 +275,7 @@ async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -
             int(port), host or "127.0.0.1", registry=metrics.registry
         )
     except (OSError, ValueError) as error:
-        raise SettingsError(f"cannot serve metrics on {listen}: {error}") from error
+        raise AddressUnusable(f"cannot serve metrics on {listen}: {error}") from error
 
     def stop() -> None:
         server.shutdown()

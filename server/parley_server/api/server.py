@@ -15,7 +15,7 @@ from parley.auth.v1 import auth_service_pb2_grpc
 from parley.channel.v1 import channel_service_pb2_grpc
 from parley.chat.v1 import chat_service_pb2, chat_service_pb2_grpc
 from parley.user.v1 import user_service_pb2_grpc
-from parley_runtime.settings import Settings, SettingsError, Tls
+from parley_runtime.settings import AddressUnusable, Settings, SettingsError, Tls
 from parley_server.api.connect import ChatStream, StreamServices
 from parley_server.api.reflection import add_reflection
 from parley_server.transport import grpcio as grpcio_transport
@@ -88,7 +88,7 @@ def add_port(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise SettingsError(
+        raise AddressUnusable(
             f"cannot listen on {listen}: the port is in use, or the address is not this machine's. "
             "Choose another with --listen"
         )
