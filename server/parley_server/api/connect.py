@@ -14,7 +14,7 @@ from parley_runtime.refusal import Reason, Refusal, invalid_field
 from parley_runtime.status import status_of
 from parley_server.api import convert
 from parley_server.api.chat import ChatCalls, sent_message
-from parley_server.api.interceptor import malformed, too_large
+from parley_server.api.interceptor import malformed, store_unavailable, too_large
 from parley_server.chat.farewell import Farewell, refusal_for
 from parley_server.chat.framing import control_field, reply_field
 from parley_server.chat.outbox import OutboxLimits
@@ -221,6 +221,9 @@ class ChatStream:
         except Refusal as refusal:
             code = refusal.reason.code.name
             reply.error.CopyFrom(status_of(refusal))
+        except StoreUnavailable as error:
+            code = "UNAVAILABLE"
+            reply.error.CopyFrom(status_of(store_unavailable(kind, error)))
         except Exception as error:
             code = "INTERNAL"
             error_id = self._services.new_error_id()
@@ -311,7 +314,7 @@ class ChatStream:
         except Refusal as refusal:
             self._end(refusal)
         except StoreUnavailable as error:
-            self._end(Refusal(Reason.STORE_UNAVAILABLE, f"{error}. Connect again.", retry_after_seconds=1.0))
+            self._end(store_unavailable("join", error))
         except Exception as error:
             error_id = self._services.new_error_id()
             log.error("stream could not join", error_id=error_id, exc_info=error)

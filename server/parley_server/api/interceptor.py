@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from parley_runtime.metrics import Metrics
     from parley_server.accounts.authenticator import Authenticator
     from parley_server.api.rates import RateCheck
+from parley_server.ports.message_log import StoreUnavailable
 
 _OPEN_METHODS = frozenset(
     f"/parley.auth.v1.AuthService/{name}" for name in ("SignUp", "LogIn", "Refresh", "GetJwks")
@@ -32,8 +33,10 @@ _OPEN_METHODS = frozenset(
 _OPERATOR_PREFIX = "/parley.admin.v1."
 _OURS_PREFIX = "/parley."
 
-_Handler = grpc.RpcMethodHandler[Any, Any]
-_Context = grpc.aio.ServicerContext[Any, Any]
+if TYPE_CHECKING:
+    # Generic in their stubs only.
+    _Handler = grpc.RpcMethodHandler[Any, Any]
+    _Context = grpc.aio.ServicerContext[Any, Any]
 
 log = structlog.get_logger()
 
@@ -90,6 +93,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except Refusal as refusal:
                 code = refusal.reason.code.name
                 await context.abort(*abort_arguments(refusal))
+            except StoreUnavailable as error:
+                code = "UNAVAILABLE"
+                await context.abort(*abort_arguments(store_unavailable(method, error)))
             except (grpc.aio.AbortError, asyncio.CancelledError):
                 code = "CANCELLED"
                 raise
@@ -139,6 +145,16 @@ def malformed(error: Exception) -> Refusal:
     return Refusal(
         Reason.MALFORMED_FRAME,
         f"The request cannot be parsed ({error}). Text must be valid UTF-8; check the client's stubs.",
+    )
+
+
+def store_unavailable(what: str, error: StoreUnavailable) -> Refusal:
+    """The refusal when a store does not answer; the cause goes to the log, not to the caller."""
+    log.error("store unavailable", call=what, error=str(error))
+    return Refusal(
+        Reason.STORE_UNAVAILABLE,
+        "The server cannot reach its store. Retry, with the same client-made ids.",
+        retry_after_seconds=1.0,
     )
 
 

@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
+
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec
 from parley_server.chat.activation import ActivationLimits, activate, events_between
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from parley_runtime.clock import Clock
     from parley_server.chat.fanout import Fanout
     from parley_server.ports.projections import Projections
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +112,13 @@ class ChannelOwner:
             outcomes = await self._settle([waiting.command for waiting in taken])
         except StoreUnavailable as error:
             self._state = None
-            outcomes = [_unavailable(error)] * len(taken)
+            log.error("store unavailable", channel_id=self.channel_id, error=str(error))
+            outcomes = [_unavailable()] * len(taken)
         except BaseException as error:
             self._state = None
             for waiting in taken:
                 if not waiting.answer.done():
-                    waiting.answer.set_exception(
-                        error if isinstance(error, Exception) else _unavailable(StoreUnavailable("stopping"))
-                    )
+                    waiting.answer.set_exception(error if isinstance(error, Exception) else _unavailable())
             raise
         for waiting, outcome in zip(taken, outcomes, strict=False):
             if waiting.answer.done():
@@ -208,9 +211,9 @@ class ChannelOwner:
             self._fanned_marked = self._fanned
 
 
-def _unavailable(error: StoreUnavailable) -> Refusal:
+def _unavailable() -> Refusal:
     return Refusal(
         Reason.STORE_UNAVAILABLE,
-        f"The outcome is not known: {error}. Repeat the call with the same client-made id, which is safe.",
+        "The store did not answer, so the outcome is not known. Repeat the call with the same client-made id.",
         retry_after_seconds=1.0,
     )

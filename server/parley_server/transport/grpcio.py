@@ -16,8 +16,10 @@ from parley_server.ports.stream import StreamHandler
 if TYPE_CHECKING:
     from parley_runtime.refusal import Refusal
 
+    # Generic in its stubs only.
+    _Context = grpc.aio.ServicerContext[bytes, bytes]
+
 MakeHandler = Callable[[], StreamHandler]
-_Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class GrpcioStream:
