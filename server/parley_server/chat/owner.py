@@ -214,6 +214,6 @@ class ChannelOwner:
 def _unavailable() -> Refusal:
     return Refusal(
         Reason.STORE_UNAVAILABLE,
-        "The store did not answer, so the outcome is not known. Repeat the call with the same client-made id.",
+        "The store did not answer: the outcome is not known. Repeat the call with the same client-made id.",
         retry_after_seconds=1.0,
     )
