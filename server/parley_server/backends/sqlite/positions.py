@@ -102,7 +102,7 @@ def _read_marks(connection: apsw.Connection, user_id: str, channel_ids: Sequence
     found = connection.execute(
         "SELECT wanted.value, seq, message_no FROM json_each(?) AS wanted "
         "JOIN channel_key ON channel_id = wanted.value "
-        "JOIN read_mark ON user_id = ? AND channel = key",
+        "JOIN read_mark ON user_id = ? AND channel = channel_key.key",
         (json.dumps(list(channel_ids)), user_id),
     )
     return {channel_id: ReadMark(seq, message_no) for channel_id, seq, message_no in found}
