@@ -90,12 +90,12 @@ def claims_of(access_token: str) -> Claims:
     parts = access_token.split(".")
     try:
         payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return Claims("", 0)
     if not isinstance(payload, dict):
         return Claims("", 0)
     subject, made, end = payload.get("sub"), payload.get("iat"), payload.get("exp")
     lifetime_ms = 0
-    if isinstance(made, int | float) and isinstance(end, int | float):
-        lifetime_ms = max(0, int((end - made) * 1000))
+    if isinstance(made, int) and isinstance(end, int):
+        lifetime_ms = max(0, (end - made) * 1000)
     return Claims(subject if isinstance(subject, str) else "", lifetime_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import pytest
@@ -67,13 +67,6 @@ def make_status(
     return status
 
 
-async def refuse(context: Context, status: status_pb2.Status) -> None:
-    """End a call with a status and its details."""
-    code = next(each for each in grpc.StatusCode if each.value[0] == status.code)
-    trailers = (("grpc-status-details-bin", status.SerializeToString()),)
-    await context.abort(code, status.message, trailing_metadata=trailers)
-
-
 class FakeNode:
     """The node: what it wrote, which calls came, and its handlers by method name."""
 
@@ -97,6 +90,22 @@ class FakeNode:
             "GetUser": self.get_user,
         }
         self.connect: StreamHandler = self.serve_stream
+
+    status = staticmethod(make_status)
+
+    async def refuse(
+        self,
+        context: Context,
+        code: grpc.StatusCode,
+        reason: str,
+        *,
+        retry_after_seconds: float | None = None,
+    ) -> NoReturn:
+        """End a call with a status that carries details."""
+        status = make_status(code, reason, retry_after_seconds=retry_after_seconds)
+        trailers = (("grpc-status-details-bin", status.SerializeToString()),)
+        await context.abort(code, status.message, trailing_metadata=trailers)
+        raise AssertionError("abort raises")
 
     def called(self, method: str) -> list[Any]:
         """The requests that came for one method, in order."""
@@ -217,7 +226,7 @@ class FakeNode:
             metadata = dict(context.invocation_metadata() or ())
             token = str(metadata.get("authorization", "")).removeprefix("Bearer ")
             if token not in self.access_tokens:
-                await refuse(context, make_status(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED"))
+                await self.refuse(context, grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
 
     def handler(self, service: str, method: str, request_type: Any) -> grpc.RpcMethodHandler[Any, Any]:
         async def serve(request: Any, context: Context) -> Any:

@@ -20,7 +20,7 @@ from parley._status import error_of_status
 from parley.error.v1 import error_reason_pb2
 
 if TYPE_CHECKING:
-    from tests.unit.sdk.conftest import FakeNode
+    from tests.unit.sdk.conftest import Context, FakeNode
 
 REASONS = [
     name.removeprefix("ERROR_REASON_")
@@ -128,17 +128,15 @@ def test_the_advice_without_a_reason(code: grpc.StatusCode) -> None:
 async def test_all_of_a_refusal_comes_over_the_wire(node: FakeNode) -> None:
     """Violations and the wait arrive with the class. Planted: trailing metadata read under a text key."""
 
-    async def refuse_it(request: object, context: grpc.aio.ServicerContext[object, object]) -> None:
-        status = status_pb2.Status(code=3, message="text: must not be empty")
-        _pack(status, "INVALID_FIELD", "parley")
-        violation = error_details_pb2.BadRequest.FieldViolation(field="text", description="must not be empty")
-        for detail in (
-            error_details_pb2.BadRequest(field_violations=[violation]),
-            error_details_pb2.RetryInfo(retry_delay={"seconds": 1, "nanos": 500_000_000}),
-        ):
-            packed = any_pb2.Any()
-            packed.Pack(detail)
-            status.details.append(packed)
+    status = node.status(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_FIELD",
+        "text: must not be empty",
+        retry_after_seconds=1.5,
+        violations=(("text", "must not be empty"),),
+    )
+
+    async def refuse_it(request: object, context: Context) -> None:
         trailers = (("grpc-status-details-bin", status.SerializeToString()),)
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "text", trailing_metadata=trailers)
 

@@ -1,0 +1,323 @@
+"""The open stream against a stand-in node, over real gRPC: requests on it, its ends, slow readers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf import duration_pb2
+
+import parley
+from parley.chat.v1 import event_pb2, stream_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.unit.sdk.conftest import Context, FakeNode
+
+    Frames = AsyncIterator[stream_pb2.ConnectRequest]
+    Answers = AsyncIterator[stream_pb2.ConnectResponse]
+
+
+def _events(first_seq: int, count: int) -> stream_pb2.ConnectResponse:
+    return stream_pb2.ConnectResponse(
+        events=[
+            event_pb2.Event(channel_id="c", seq=seq, message_no=seq, message=event_pb2.Message(text=str(seq)))
+            for seq in range(first_seq, first_seq + count)
+        ]
+    )
+
+
+async def _all_of(stream: parley.EventStream) -> list[int]:
+    return [event.seq async for event in stream]
+
+
+async def test_requests_go_over_the_open_stream(node: FakeNode) -> None:
+    """Cheaper than calls of their own. Planted: always unary; replies given to the oldest caller."""
+    async with parley.connect(node.target, token="t") as client:
+        await client.events().ready()
+        channel = client.channel("c")
+        sent = await asyncio.gather(*(channel.send(str(number)) for number in range(100)))
+        position = await channel.mark_read(7)
+    assert position == parley.ReadPosition(7, 0)
+    assert node.called("SendMessage") == []
+    requests = {request.client_message_id: request.text for request in node.called("stream SendMessage")}
+    assert [requests[each.client_message_id] for each in sent] == [str(number) for number in range(100)]
+    assert [each.seq for each in sent] == list(range(1, 101))
+    assert node.goodbyes == 1
+
+
+async def test_never_more_in_flight_than_the_server_allows(node: FakeNode) -> None:
+    """Two below its limit. Planted: no bound, which the server answers with TOO_MANY_IN_FLIGHT."""
+    most = 0
+
+    async def slow_answers(frames: Frames, context: Context) -> Answers:
+        nonlocal most
+        yield node.welcome(in_flight=5)
+        waiting: list[stream_pb2.ConnectRequest] = []
+        async for frame in frames:
+            if frame.WhichOneof("request") == "goodbye":
+                return
+            waiting.append(frame)
+            most = max(most, len(waiting))
+            if len(waiting) == 3:
+                for each in reversed(waiting):
+                    yield node.answer(each)
+                waiting.clear()
+
+    node.connect = slow_answers
+    async with parley.connect(node.target, token="t") as client:
+        await client.events().ready()
+        sent = await asyncio.gather(*(client.channel("c").send(str(number)) for number in range(30)))
+    assert most == 3
+    assert len({each.client_message_id for each in sent}) == 30
+    assert node.called("SendMessage") == []
+
+
+async def test_an_error_in_a_reply_is_raised_and_the_stream_goes_on(node: FakeNode) -> None:
+    """Same errors as unary calls. Planted: an error that ends the stream."""
+
+    async def refuse_empty(frames: Frames, context: Context) -> Answers:
+        yield node.welcome()
+        async for frame in frames:
+            if frame.WhichOneof("request") == "goodbye":
+                return
+            if frame.send_message.text:
+                yield node.answer(frame)
+                continue
+            error = node.status(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+            yield stream_pb2.ConnectResponse(
+                replies=[stream_pb2.Reply(request_id=frame.request_id, error=error)]
+            )
+
+    node.connect = refuse_empty
+    async with parley.connect(node.target, token="t") as client:
+        await client.events().ready()
+        with pytest.raises(parley.InvalidField):
+            await client.channel("c").send("")
+        assert (await client.channel("c").send("x")).seq == 1
+        assert not client.events().ended
+        assert node.called("SendMessage") == []
+
+
+async def test_a_message_whose_stream_is_cut_is_sent_again_with_its_id(node: FakeNode) -> None:
+    """It may have been written: the same id finds out. Planted: the caller left waiting for the reply."""
+
+    async def write_and_cut(frames: Frames, context: Context) -> Answers:
+        yield node.welcome()
+        async for frame in frames:
+            node.answer(frame)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
+
+    node.connect = write_and_cut
+    async with parley.connect(node.target, token="t") as client:
+        stream = client.events()
+        await stream.ready()
+        sent = await client.channel("c").send("hello")
+        assert sent.duplicate
+        with pytest.raises(parley.Disconnected) as caught:
+            await anext(stream)
+        assert caught.value.reason == "CONNECTION_LOST"
+        assert (await client.channel("c").send("again")).seq == 2
+    (first, again) = node.called("SendMessage")
+    assert first == node.called("stream SendMessage")[0]
+    assert again.text == "again"
+
+
+async def test_events_before_the_end_are_delivered_and_then_the_reason(node: FakeNode) -> None:
+    """And again to whoever asks again. Planted: the error raised before the events."""
+
+    async def stop(frames: Frames, context: Context) -> Answers:
+        yield node.welcome()
+        yield _events(1, 3)
+        after = duration_pb2.Duration(seconds=2)
+        reason = stream_pb2.GO_AWAY_REASON_NODE_STOPPING
+        away = stream_pb2.GoAway(reason=reason, reconnect_after=after)
+        yield stream_pb2.ConnectResponse(controls=[stream_pb2.Control(go_away=away)])
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the node is stopping")
+
+    node.connect = stop
+    async with parley.connect(node.target, token="t") as client:
+        stream = client.events()
+        assert [(await anext(stream)).seq for _ in range(3)] == [1, 2, 3]
+        with pytest.raises(parley.Disconnected) as caught:
+            await anext(stream)
+        assert (caught.value.reason, caught.value.retry_after_seconds) == ("NODE_STOPPING", 2.0)
+        assert caught.value.advice is parley.Advice.RETRY
+        with pytest.raises(parley.Disconnected):
+            await anext(stream)
+        assert client.events() is not stream
+
+
+async def test_a_server_that_just_ends_the_stream_is_told_too(node: FakeNode) -> None:
+    """OK is no reason. Planted: StopAsyncIteration, which looks like one's own closing."""
+
+    async def end(frames: Frames, context: Context) -> Answers:
+        yield node.welcome()
+
+    node.connect = end
+    async with parley.connect(node.target, token="t") as client:
+        with pytest.raises(parley.Disconnected) as caught:
+            await _all_of(client.events())
+        assert caught.value.reason == "STREAM_ENDED"
+
+
+async def test_a_server_that_falls_silent_is_given_up(node: FakeNode) -> None:
+    """TCP may not tell for minutes. Planted: unanswered heartbeats ignored."""
+
+    async def mute(frames: Frames, context: Context) -> Answers:
+        yield node.welcome(heartbeat_seconds=0.2)
+        async for _ in frames:
+            pass
+
+    node.connect = mute
+    async with parley.connect(node.target, token="t") as client:
+        async with asyncio.timeout(10):
+            with pytest.raises(parley.Disconnected) as caught:
+                await _all_of(client.events())
+        assert caught.value.reason == "NO_ANSWER"
+
+
+async def test_heartbeats_keep_a_quiet_stream(node: FakeNode) -> None:
+    """Well before the interval ends. Planted: none sent; the answered one taken for unanswered."""
+    beats = asyncio.Semaphore(0)
+
+    async def count(frames: Frames, context: Context) -> Answers:
+        yield node.welcome(heartbeat_seconds=0.1)
+        async for frame in frames:
+            if frame.WhichOneof("request") == "goodbye":
+                return
+            beats.release()
+            yield node.answer(frame)
+
+    node.connect = count
+    async with parley.connect(node.target, token="t", foreground=True) as client:
+        stream = client.events()
+        async with asyncio.timeout(10):
+            for _ in range(5):
+                await beats.acquire()
+        assert not stream.ended
+    assert all(beat.foreground for beat in node.called("stream Heartbeat"))
+
+
+async def test_a_slow_reader_holds_a_bounded_number_and_can_still_send(node: FakeNode) -> None:
+    """Requests go by calls meanwhile; reading on brings every event, in order.
+
+    Planted: no bound; the requests in flight left waiting for replies that are not read.
+    """
+    asked = asyncio.Event()
+    total = 20_000
+
+    async def flood(frames: Frames, context: Context) -> Answers:
+        yield node.welcome()
+        frame = await anext(frames)
+        asked.set()
+        for start in range(1, total, 100):
+            yield _events(start, 100)
+        yield node.answer(frame)
+        async for frame in frames:
+            if frame.WhichOneof("request") == "goodbye":
+                return
+
+    node.connect = flood
+    async with parley.connect(node.target, token="t") as client:
+        stream = client.events()
+        await stream.ready()
+        async with asyncio.timeout(8):  # Less than one attempt may take.
+            sent = await client.channel("c").send("hello")
+        assert asked.is_set()
+        assert len(node.called("SendMessage")) == 1
+        assert sent.seq == 1
+        assert len(stream._events) < 2_000
+        seen = [(await anext(stream)).seq for _ in range(total)]
+        assert seen == list(range(1, total + 1))
+        assert not stream.ended
+
+
+async def test_leaving_ends_the_iterator_without_an_error(node: FakeNode) -> None:
+    """Closing is no failure. Planted: Disconnected raised for one's own goodbye."""
+    async with parley.connect(node.target, token="t") as client:
+        stream = client.events()
+        reader = asyncio.create_task(_all_of(stream))
+        await stream.ready()
+        assert client.events() is stream
+        await stream.aclose()
+        assert await reader == []
+        assert stream.ended
+        again = client.events()
+        assert again is not stream
+        await again.ready()
+        reader = asyncio.create_task(_all_of(again))
+        await asyncio.sleep(0)
+    assert await reader == []
+    assert node.goodbyes == 2
+
+
+@pytest.mark.parametrize("when", ["before it opens", "while it is refused", "mute"])
+async def test_leaving_is_quick_whatever_the_server_does(node: FakeNode, when: str) -> None:
+    """Ctrl-C is at most a few seconds away. Planted: waiting for the server's answer without a bound."""
+    reached = asyncio.Event()
+
+    async def stubborn(frames: Frames, context: Context) -> Answers:
+        reached.set()
+        if when == "while it is refused":
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        if when == "mute":
+            yield node.welcome()
+        await asyncio.Event().wait()
+
+    node.connect = stubborn
+    async with asyncio.timeout(6):
+        async with parley.connect(node.target, token="t") as client:
+            stream = client.events()
+            if when != "before it opens":
+                await reached.wait()
+            if when == "mute":
+                await stream.ready()
+        assert stream.ended
+    assert [task for task in asyncio.all_tasks() if "parley" in task.get_name()] == []
+
+
+async def test_a_stream_that_cannot_open_now_is_tried_again(node: FakeNode) -> None:
+    """As unary calls are. Planted: the first refusal raised."""
+    tries = 0
+
+    async def later(frames: Frames, context: Context) -> Answers:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        async for answer in node.serve_stream(frames, context):
+            yield answer
+
+    node.connect = later
+    async with parley.connect(node.target, token="t") as client:
+        await client.events().ready()
+    assert tries == 3
+
+
+async def test_an_expired_token_is_renewed_before_the_stream(node: FakeNode) -> None:
+    """Planted: TOKEN_EXPIRED raised to the reader."""
+    node.now_seconds = 4_000_000_000
+    tokens = node.tokens()
+    node.access_tokens = set()
+    async with parley.connect(node.target, token=tokens) as client:
+        await client.events().ready()
+    assert len(node.called("Refresh")) == 1
+
+
+async def test_a_defect_of_the_client_is_raised_not_hung(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that dies silently is the worst. Planted: exceptions other than ParleyError swallowed."""
+
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("parley._session.Session.received", broken)
+    async with parley.connect(node.target, token="t") as client:
+        with pytest.raises(ZeroDivisionError):
+            await anext(client.events())
+        assert (await client.channel("c").send("x")).seq == 1
