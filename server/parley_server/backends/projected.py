@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from parley_server.chat.event import ChannelChanged, HistoryVisibility, MemberChanged, MessagePosted
-from parley_server.ports.projections import ChannelRow, MemberRow, Window
+from parley_server.chat.event import ChannelChanged, MessagePosted
+from parley_server.ports.projections import ChannelRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from parley_server.chat.event import Event
-
-WINDOWS_KEPT: Final = 64
 
 
 def pending(channel_id: str, watermark: int, events: Sequence[Event]) -> Sequence[Event]:
@@ -75,35 +73,4 @@ def advance_channel(row: ChannelRow | None, event: Event, member_count: int) -> 
         message_no=event.message_no,
         last_activity_ms=max(row.last_activity_ms, event.create_time_ms),
         last_message_seq=event.seq if isinstance(body, MessagePosted) else row.last_message_seq,
-    )
-
-
-def advance_member(
-    row: MemberRow | None, event: Event, body: MemberChanged, visibility: HistoryVisibility
-) -> MemberRow | None:
-    """The membership of `body.user_id` after the event; None while there never was one.
-
-    A joining opens a window: from seq 1 with FROM_START (it swallows the earlier ones), else from the event
-    itself.
-    The event that ends a membership is the last one of its window. A new role leaves the windows alone.
-    """
-    present = row is not None and row.role is not None
-    if body.role is None:
-        if row is None or not present:
-            return row
-        return replace(
-            row, role=None, windows=(*row.windows[:-1], replace(row.windows[-1], to_seq=event.seq))
-        )
-    if row is not None and present:
-        return replace(row, role=body.role)
-    from_start = visibility is HistoryVisibility.FROM_START
-    earlier = () if from_start or row is None else row.windows
-    opened = Window(1 if from_start else event.seq, None)
-    return MemberRow(
-        channel_id=event.channel_id,
-        user_id=body.user_id,
-        role=body.role,
-        joined_seq=event.seq,
-        joined_message_no=0 if from_start else event.message_no,
-        windows=(*earlier, opened)[-WINDOWS_KEPT:],
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from parley_server.backends.projected import advance_channel, advance_member, pending
+from parley_server.backends.projected import advance_channel, pending
 from parley_server.chat.event import ChannelKind, MemberChanged
+from parley_server.chat.membership import after_change
 from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class MemoryProjections:
             body = event.body
             if isinstance(body, MemberChanged) and row is not None:
                 before = members.get(body.user_id) or known.members.get(body.user_id)
-                after = advance_member(before, event, body, row.history_visibility)
+                after = after_change(before, event, body, row.history_visibility)
                 if after is not None:
                     count += (after.role is not None) - (before is not None and before.role is not None)
                     members[body.user_id] = after

@@ -6,10 +6,11 @@ import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from parley_server.backends.projected import advance_channel, advance_member, pending
+from parley_server.backends.projected import advance_channel, pending
 from parley_server.backends.sqlite.channel_keys import KEY_OF, find_key, make_key
 from parley_server.backends.sqlite.writer import RowsStatement, Write
 from parley_server.chat.event import ChannelKind, HistoryVisibility, MemberChanged, MessagePosted, Role
+from parley_server.chat.membership import after_change
 from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow, Window
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _apply_rows(connection: apsw.Connection, channel_id: str, events: Sequence[E
         body = event.body
         if isinstance(body, MemberChanged) and row is not None:
             held = members.get(body.user_id) or _member(connection, channel_id, body.user_id)
-            after = advance_member(held, event, body, row.history_visibility)
+            after = after_change(held, event, body, row.history_visibility)
             if after is not None:
                 count += (after.role is not None) - (held is not None and held.role is not None)
                 members[body.user_id] = after
