@@ -138,8 +138,8 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
         response = chat_service_pb2.ListMessagesResponse(
             next_page_token=_next_token(page), head_seq=page.head
         )
-        for encoded in page.events:
-            response.events.add().MergeFromString(encoded)
+        for row in page.rows:
+            response.events.add().MergeFromString(row.event)
         return response
 
     async def ListEvents(
@@ -155,8 +155,8 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
             limit=limit,
         )
         response = chat_service_pb2.ListEventsResponse(next_page_token=_next_token(page), head_seq=page.head)
-        for encoded in page.events:
-            response.events.add().MergeFromString(encoded)
+        for row in page.rows:
+            response.events.add().MergeFromString(row.event)
         return response
 
     async def GetInbox(

@@ -11,7 +11,7 @@ from parley_server.chat.membership import may_read
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from parley_server.ports.message_log import MessageLog
+    from parley_server.ports.message_log import MessageLog, Row
     from parley_server.ports.projections import MemberRow, Projections, Window
 
 LARGEST_SEQ = 2**53 - 1
@@ -19,13 +19,13 @@ LARGEST_SEQ = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Encoded events in the order asked for; `next_seq` is where the next page begins, None when there is
+    """Rows in the order asked for; `next_seq` is where the next page begins, None when there is
     none.
 
     `head` is the log's newest seq when it was read, or the end of a former member's time.
     """
 
-    events: tuple[bytes, ...]
+    rows: tuple[Row, ...]
     next_seq: int | None
     head: int
 
@@ -98,30 +98,30 @@ class History:
         *,
         newest_first: bool,
     ) -> HistoryPage:
-        events: list[bytes] = []
+        rows: list[Row] = []
         left_bytes = self._page_limit_bytes
         head = 0
         for first, last in spans:
             if first > last:
                 continue
-            if len(events) == limit or left_bytes <= 0:
-                return HistoryPage(tuple(events), last if newest_first else first, head)
+            if len(rows) == limit or left_bytes <= 0:
+                return HistoryPage(tuple(rows), last if newest_first else first, head)
             page = await self._log.read(
                 channel_id,
                 first,
                 min(last, LARGEST_SEQ),
-                limit=limit - len(events),
+                limit=limit - len(rows),
                 limit_bytes=left_bytes,
                 newest_first=newest_first,
                 only_messages=newest_first,
             )
             head = _visible_head(page.head, member.windows[-1])
-            events.extend(row.event for row in page.rows)
+            rows.extend(page.rows)
             left_bytes -= sum(len(row.event) for row in page.rows)
             if page.more and page.rows:
                 next_seq = page.rows[-1].seq - 1 if newest_first else page.rows[-1].seq + 1
-                return HistoryPage(tuple(events), next_seq, head)
-        return HistoryPage(tuple(events), None, head)
+                return HistoryPage(tuple(rows), next_seq, head)
+        return HistoryPage(tuple(rows), None, head)
 
 
 def _visible_head(head: int, newest: Window) -> int:

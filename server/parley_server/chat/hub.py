@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from parley_server.chat.audience import Audience
 
@@ -28,16 +28,20 @@ class Listener(Protocol):
         """Whose device it is."""
         ...
 
-    def deliver(self, channel_id: str, first_seq: int, fields: Collection[bytes]) -> None:
-        """Take encoded event fields of one channel, with seqs from `first_seq` on, dense."""
+    def deliver(
+        self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
+    ) -> None:
+        """Take encoded event fields of one channel, with seqs from `first_seq` on, dense, and where the user's feed
+        announces them (None: it did so before).
+        """
         ...
 
     def depart(self, channel_id: str) -> None:
         """The user is no longer a member: what was delivered last is the end of the channel here."""
         ...
 
-    def control(self, field: bytes) -> None:
-        """Take one encoded control field."""
+    def control(self, field: bytes, position: int | None) -> None:
+        """Take one encoded control field, and where the user's feed announces it."""
         ...
 
 
@@ -76,7 +80,14 @@ class Hub:
         """The user's open sessions."""
         return tuple(self._by_user.get(user_id, {}).values())
 
-    def deliver(self, channel_id: str, first_seq: int, fields: list[bytes], audience: Audience) -> None:
+    def deliver(
+        self,
+        channel_id: str,
+        first_seq: int,
+        fields: list[bytes],
+        audience: Audience,
+        positions: Mapping[str, int | None],
+    ) -> None:
         """Hand a batch of one channel to every session of its audience."""
         steady: Collection[str] = audience.steady
         if len(steady) > len(self._by_user):
@@ -85,18 +96,19 @@ class Hub:
         for user_id in steady:
             of_user = self._by_user.get(user_id)
             if of_user is not None and user_id not in passing:
+                position = positions.get(user_id)
                 # A listener may leave the hub while it takes the batch: walk over a copy.
                 for listener in tuple(of_user.values()):
-                    listener.deliver(channel_id, first_seq, fields)
+                    listener.deliver(channel_id, first_seq, fields, position)
         for user_id, indexes in passing.items():
             for listener in self.sessions_of(user_id):
                 for index in indexes:
-                    listener.deliver(channel_id, first_seq + index, (fields[index],))
+                    position = positions.get(user_id) if index == indexes[-1] else None
+                    listener.deliver(channel_id, first_seq + index, (fields[index],), position)
                 if user_id in audience.departed:
                     listener.depart(channel_id)
 
-    def control(self, user_id: str, field: bytes, *, except_session_id: str = "") -> None:
-        """Hand one control field to the user's sessions, but for the named one."""
+    def control(self, user_id: str, field: bytes, position: int | None) -> None:
+        """Hand one control field to the user's sessions."""
         for listener in self.sessions_of(user_id):
-            if listener.session_id != except_session_id:
-                listener.control(field)
+            listener.control(field, position)

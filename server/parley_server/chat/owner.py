@@ -143,7 +143,7 @@ class ChannelOwner:
                 continue
             if await self._commit(batch):
                 await self._ports.projections.apply(self.channel_id, batch.events)
-                self._fan_out(state, batch)
+                await self._fan_out(state, batch)
                 return batch.outcomes
             self._state = None
         raise StoreUnavailable(f"{self.channel_id}: other writers won {self._limits.tries} times")
@@ -170,7 +170,7 @@ class ChannelOwner:
         self._fanned = self._fanned_marked = await ports.log.fanned(self.channel_id)
         while self._fanned < state.head:
             events, rows = await events_between(self.channel_id, ports.log, self._fanned, state.head)
-            ports.fanout.publish(self.channel_id, state.roles, events, [row.event for row in rows])
+            await ports.fanout.publish(self.channel_id, state.roles, events, [row.event for row in rows])
             self._fanned = events[-1].seq
         self._state = state
         return state
@@ -196,9 +196,9 @@ class ChannelOwner:
             await self._ports.log.mark_active(slot_of(self.channel_id), minute, self.channel_id)
             self._active_minute = minute
 
-    def _fan_out(self, state: ChannelState, batch: Batch) -> None:
+    async def _fan_out(self, state: ChannelState, batch: Batch) -> None:
         encoded = [row.event for row in batch.rows]
-        self._ports.fanout.publish(self.channel_id, state.roles, batch.events, encoded)
+        await self._ports.fanout.publish(self.channel_id, state.roles, batch.events, encoded)
         self._fanned = batch.events[-1].seq
 
     async def _mark_fanned(self) -> None:

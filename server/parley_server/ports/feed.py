@@ -41,8 +41,13 @@ class Feed(Protocol):
     differs. Raises StoreUnavailable when the store cannot answer.
     """
 
-    async def announce(self, user_id: str, channel_id: str, *, head_seq: int = 0, read_seq: int = 0) -> int:
-        """Raise what is greater. Returns the user's newest position."""
+    async def announce(
+        self, user_id: str, channel_id: str, *, head_seq: int = 0, read_seq: int = 0
+    ) -> int | None:
+        """Raise what is greater. Returns the position taken, or None when nothing was greater.
+
+        A None must never be taken for a position: the change that made it None may still be on its way.
+        """
         ...
 
     async def cursor(self, user_id: str) -> FeedCursor:

@@ -31,6 +31,10 @@ class ChatServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def AckEvents(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.AckEventsRequest, parley.chat.v1.message_requests_pb2.AckEventsResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def SendMessage(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.SendMessageRequest, parley.chat.v1.message_requests_pb2.SendMessageResponse]') -> None:
         pass
 
@@ -73,6 +77,12 @@ class ChatServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.chat.v1.stream_pb2.HeartbeatRequest,
                 parley.chat.v1.stream_pb2.HeartbeatResponse,
+            ),
+            '/parley.chat.v1.ChatService/AckEvents': grpclib.const.Handler(
+                self.AckEvents,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.message_requests_pb2.AckEventsRequest,
+                parley.chat.v1.message_requests_pb2.AckEventsResponse,
             ),
             '/parley.chat.v1.ChatService/SendMessage': grpclib.const.Handler(
                 self.SendMessage,
@@ -133,6 +143,12 @@ class ChatServiceStub:
             '/parley.chat.v1.ChatService/Heartbeat',
             parley.chat.v1.stream_pb2.HeartbeatRequest,
             parley.chat.v1.stream_pb2.HeartbeatResponse,
+        )
+        self.AckEvents = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/AckEvents',
+            parley.chat.v1.message_requests_pb2.AckEventsRequest,
+            parley.chat.v1.message_requests_pb2.AckEventsResponse,
         )
         self.SendMessage = grpclib.client.UnaryUnaryMethod(
             channel,

@@ -53,6 +53,11 @@ class ChatServiceStub:
                 request_serializer=parley_dot_chat_dot_v1_dot_stream__pb2.HeartbeatRequest.SerializeToString,
                 response_deserializer=parley_dot_chat_dot_v1_dot_stream__pb2.HeartbeatResponse.FromString,
                 _registered_method=True)
+        self.AckEvents = channel.unary_unary(
+                '/parley.chat.v1.ChatService/AckEvents',
+                request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AckEventsRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AckEventsResponse.FromString,
+                _registered_method=True)
         self.SendMessage = channel.unary_unary(
                 '/parley.chat.v1.ChatService/SendMessage',
                 request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.SendMessageRequest.SerializeToString,
@@ -106,6 +111,14 @@ class ChatServiceServicer:
 
     def Heartbeat(self, request, context):
         """Renews the lease of one of this device's streams. NOT_FOUND (SESSION_NOT_FOUND) when it is gone: connect again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AckEvents(self, request, context):
+        """Says that this device has everything up to a cursor. A device that lost its state resumes from there.
+        A cursor that is not the user's is INVALID_ARGUMENT; one of a lost feed is taken and has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +183,11 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.Heartbeat,
                     request_deserializer=parley_dot_chat_dot_v1_dot_stream__pb2.HeartbeatRequest.FromString,
                     response_serializer=parley_dot_chat_dot_v1_dot_stream__pb2.HeartbeatResponse.SerializeToString,
+            ),
+            'AckEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.AckEvents,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AckEventsRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AckEventsResponse.SerializeToString,
             ),
             'SendMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.SendMessage,
@@ -285,6 +303,33 @@ class ChatService:
             '/parley.chat.v1.ChatService/Heartbeat',
             parley_dot_chat_dot_v1_dot_stream__pb2.HeartbeatRequest.SerializeToString,
             parley_dot_chat_dot_v1_dot_stream__pb2.HeartbeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AckEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/AckEvents',
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.AckEventsRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.AckEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

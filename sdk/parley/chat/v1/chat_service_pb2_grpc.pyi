@@ -43,6 +43,10 @@ class ChatServiceStub:
     """Opens the device's stream for reading only; requests go by unary calls. Renew it with Heartbeat."""
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_stream_pb2.HeartbeatRequest, _stream_pb2.HeartbeatResponse]
     """Renews the lease of one of this device's streams. NOT_FOUND (SESSION_NOT_FOUND) when it is gone: connect again."""
+    AckEvents: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.AckEventsRequest, _message_requests_pb2.AckEventsResponse]
+    """Says that this device has everything up to a cursor. A device that lost its state resumes from there.
+    A cursor that is not the user's is INVALID_ARGUMENT; one of a lost feed is taken and has no effect.
+    """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.SendMessageRequest, _message_requests_pb2.SendMessageResponse]
     """Writes a message. A call that timed out may have succeeded: repeat it with the same client_message_id."""
     GetMessage: _grpc.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _chat_service_pb2.GetMessageResponse]
@@ -69,6 +73,10 @@ class ChatServiceAsyncStub(ChatServiceStub):
     """Opens the device's stream for reading only; requests go by unary calls. Renew it with Heartbeat."""
     Heartbeat: _aio.UnaryUnaryMultiCallable[_stream_pb2.HeartbeatRequest, _stream_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Renews the lease of one of this device's streams. NOT_FOUND (SESSION_NOT_FOUND) when it is gone: connect again."""
+    AckEvents: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.AckEventsRequest, _message_requests_pb2.AckEventsResponse]  # type: ignore[assignment]
+    """Says that this device has everything up to a cursor. A device that lost its state resumes from there.
+    A cursor that is not the user's is INVALID_ARGUMENT; one of a lost feed is taken and has no effect.
+    """
     SendMessage: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.SendMessageRequest, _message_requests_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Writes a message. A call that timed out may have succeeded: repeat it with the same client_message_id."""
     GetMessage: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _chat_service_pb2.GetMessageResponse]  # type: ignore[assignment]
@@ -110,6 +118,16 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_stream_pb2.HeartbeatResponse, _abc.Awaitable[_stream_pb2.HeartbeatResponse]]:
         """Renews the lease of one of this device's streams. NOT_FOUND (SESSION_NOT_FOUND) when it is gone: connect again."""
+
+    @_abc_1.abstractmethod
+    def AckEvents(
+        self,
+        request: _message_requests_pb2.AckEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_requests_pb2.AckEventsResponse, _abc.Awaitable[_message_requests_pb2.AckEventsResponse]]:
+        """Says that this device has everything up to a cursor. A device that lost its state resumes from there.
+        A cursor that is not the user's is INVALID_ARGUMENT; one of a lost feed is taken and has no effect.
+        """
 
     @_abc_1.abstractmethod
     def SendMessage(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%parley/chat/v1/message_requests.proto\x12\x0eparley.chat.v1\"\xcc\x01\n\x12SendMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x46\n\nattributes\x18\x04 \x03(\x0b\x32\x32.parley.chat.v1.SendMessageRequest.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x13SendMessageResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x12\n\nmessage_no\x18\x02 \x01(\x03\x12\x16\n\x0e\x63reate_time_ms\x18\x03 \x01(\x03\x12\x11\n\tduplicate\x18\x04 \x01(\x08\"2\n\x0fMarkReadRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\"=\n\x10MarkReadResponse\x12\x10\n\x08read_seq\x18\x01 \x01(\x03\x12\x17\n\x0fread_message_no\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%parley/chat/v1/message_requests.proto\x12\x0eparley.chat.v1\"\xcc\x01\n\x12SendMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x46\n\nattributes\x18\x04 \x03(\x0b\x32\x32.parley.chat.v1.SendMessageRequest.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x13SendMessageResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x12\n\nmessage_no\x18\x02 \x01(\x03\x12\x16\n\x0e\x63reate_time_ms\x18\x03 \x01(\x03\x12\x11\n\tduplicate\x18\x04 \x01(\x08\"\"\n\x10\x41\x63kEventsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x13\n\x11\x41\x63kEventsResponse\"2\n\x0fMarkReadRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\"=\n\x10MarkReadResponse\x12\x10\n\x08read_seq\x18\x01 \x01(\x03\x12\x17\n\x0fread_message_no\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_end=262
   _globals['_SENDMESSAGERESPONSE']._serialized_start=264
   _globals['_SENDMESSAGERESPONSE']._serialized_end=361
-  _globals['_MARKREADREQUEST']._serialized_start=363
-  _globals['_MARKREADREQUEST']._serialized_end=413
-  _globals['_MARKREADRESPONSE']._serialized_start=415
-  _globals['_MARKREADRESPONSE']._serialized_end=476
+  _globals['_ACKEVENTSREQUEST']._serialized_start=363
+  _globals['_ACKEVENTSREQUEST']._serialized_end=397
+  _globals['_ACKEVENTSRESPONSE']._serialized_start=399
+  _globals['_ACKEVENTSRESPONSE']._serialized_end=418
+  _globals['_MARKREADREQUEST']._serialized_start=420
+  _globals['_MARKREADREQUEST']._serialized_end=470
+  _globals['_MARKREADRESPONSE']._serialized_start=472
+  _globals['_MARKREADRESPONSE']._serialized_end=533
 # @@protoc_insertion_point(module_scope)

@@ -33,9 +33,11 @@ class _ResetReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResetReas
     RESET_REASON_UNSPECIFIED: _ResetReason.ValueType  # 0
     """Never sent by the server."""
     RESET_REASON_NO_CURSOR: _ResetReason.ValueType  # 1
-    """The client sent no cursor."""
-    RESET_REASON_NOT_SUPPORTED: _ResetReason.ValueType  # 2
-    """This server does not resume from cursors."""
+    """The client sent no cursor, and this device never acknowledged one."""
+    RESET_REASON_EPOCH_CHANGED: _ResetReason.ValueType  # 3
+    """The cursor comes from a feed that was lost since, for example in a restart."""
+    RESET_REASON_MALFORMED: _ResetReason.ValueType  # 4
+    """The cursor is not one of this server's, or another user's."""
 
 class ResetReason(_ResetReason, metaclass=_ResetReasonEnumTypeWrapper):
     """Why a cursor cannot be used."""
@@ -43,9 +45,11 @@ class ResetReason(_ResetReason, metaclass=_ResetReasonEnumTypeWrapper):
 RESET_REASON_UNSPECIFIED: ResetReason.ValueType  # 0
 """Never sent by the server."""
 RESET_REASON_NO_CURSOR: ResetReason.ValueType  # 1
-"""The client sent no cursor."""
-RESET_REASON_NOT_SUPPORTED: ResetReason.ValueType  # 2
-"""This server does not resume from cursors."""
+"""The client sent no cursor, and this device never acknowledged one."""
+RESET_REASON_EPOCH_CHANGED: ResetReason.ValueType  # 3
+"""The cursor comes from a feed that was lost since, for example in a restart."""
+RESET_REASON_MALFORMED: ResetReason.ValueType  # 4
+"""The cursor is not one of this server's, or another user's."""
 Global___ResetReason: _TypeAlias = ResetReason  # noqa: Y015
 
 class _GoAwayReason:
@@ -59,7 +63,7 @@ class _GoAwayReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GoAwayRe
     GO_AWAY_REASON_NODE_STOPPING: _GoAwayReason.ValueType  # 1
     """The node is leaving."""
     GO_AWAY_REASON_SLOW_READER: _GoAwayReason.ValueType  # 2
-    """The client read too slowly."""
+    """The client took nothing at all for longer than the server waits for a slow reader."""
     GO_AWAY_REASON_DEVICE_REVOKED: _GoAwayReason.ValueType  # 3
     """The device was logged out or revoked."""
     GO_AWAY_REASON_TOKEN_EXPIRED: _GoAwayReason.ValueType  # 4
@@ -75,7 +79,7 @@ GO_AWAY_REASON_UNSPECIFIED: GoAwayReason.ValueType  # 0
 GO_AWAY_REASON_NODE_STOPPING: GoAwayReason.ValueType  # 1
 """The node is leaving."""
 GO_AWAY_REASON_SLOW_READER: GoAwayReason.ValueType  # 2
-"""The client read too slowly."""
+"""The client took nothing at all for longer than the server waits for a slow reader."""
 GO_AWAY_REASON_DEVICE_REVOKED: GoAwayReason.ValueType  # 3
 """The device was logged out or revoked."""
 GO_AWAY_REASON_TOKEN_EXPIRED: GoAwayReason.ValueType  # 4
@@ -93,9 +97,12 @@ class ConnectRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
     SEND_MESSAGE_FIELD_NUMBER: _builtins.int
+    ACK_EVENTS_FIELD_NUMBER: _builtins.int
     MARK_READ_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
+    REAUTHENTICATE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Chosen by the client and echoed in the Reply. 0 means: send no reply."""
     @_builtins.property
@@ -105,6 +112,10 @@ class ConnectRequest(_message.Message):
     @_builtins.property
     def send_message(self) -> _message_requests_pb2.SendMessageRequest:
         """As the unary call SendMessage."""
+
+    @_builtins.property
+    def ack_events(self) -> _message_requests_pb2.AckEventsRequest:
+        """As the unary call AckEvents."""
 
     @_builtins.property
     def mark_read(self) -> _message_requests_pb2.MarkReadRequest:
@@ -118,21 +129,32 @@ class ConnectRequest(_message.Message):
     def goodbye(self) -> Global___Goodbye:
         """Ends the stream in good order: the server answers what is in flight and closes with OK."""
 
+    @_builtins.property
+    def pong(self) -> Global___Pong:
+        """Answers a Ping. Any other frame shows life as well."""
+
+    @_builtins.property
+    def reauthenticate(self) -> Global___Reauthenticate:
+        """Hands in a fresh access token, so that the stream can go on."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.int = ...,
         hello: Global___Hello | None = ...,
         send_message: _message_requests_pb2.SendMessageRequest | None = ...,
+        ack_events: _message_requests_pb2.AckEventsRequest | None = ...,
         mark_read: _message_requests_pb2.MarkReadRequest | None = ...,
         heartbeat: Global___HeartbeatRequest | None = ...,
         goodbye: Global___Goodbye | None = ...,
+        pong: Global___Pong | None = ...,
+        reauthenticate: Global___Reauthenticate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "request", b"request", "send_message", b"send_message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "pong", b"pong", "reauthenticate", b"reauthenticate", "request", b"request", "send_message", b"send_message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "request", b"request", "request_id", b"request_id", "send_message", b"send_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "pong", b"pong", "reauthenticate", b"reauthenticate", "request", b"request", "request_id", b"request_id", "send_message", b"send_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["hello", "send_message", "mark_read", "heartbeat", "goodbye"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["hello", "send_message", "ack_events", "mark_read", "heartbeat", "goodbye", "pong", "reauthenticate"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -251,26 +273,60 @@ class Hello(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
     FOREGROUND_FIELD_NUMBER: _builtins.int
+    KNOWN_CHANNELS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """The newest cursor the client holds. Empty means: none. At most 256 bytes."""
     client: _builtins.str
     """Name and version of the client, at most 128 bytes, for the server's logs. Example: "parley-python/0.1.0"."""
     foreground: _builtins.bool
     """True while a person looks at the client."""
+    @_builtins.property
+    def known_channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownChannel]:
+        """How far the client is in the channels it knows, at most 1000, those with the newest activity first. With a
+        cursor they let the server send what was missed as events (REPLAYED) and not as heads (DIGEST).
+        """
+
     def __init__(
         self,
         *,
         cursor: _builtins.str = ...,
         client: _builtins.str = ...,
         foreground: _builtins.bool = ...,
+        known_channels: _abc.Iterable[Global___KnownChannel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "cursor", b"cursor", "foreground", b"foreground"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "cursor", b"cursor", "foreground", b"foreground", "known_channels", b"known_channels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class KnownChannel(_message.Message):
+    """How far a client is in one channel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    """Which channel."""
+    seq: _builtins.int
+    """The newest seq that the client has."""
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownChannel: _TypeAlias = KnownChannel  # noqa: Y015
 
 @_typing.final
 class Goodbye(_message.Message):
@@ -288,6 +344,69 @@ class Goodbye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
+
+@_typing.final
+class Pong(_message.Message):
+    """The client lives."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pong: _TypeAlias = Pong  # noqa: Y015
+
+@_typing.final
+class Reauthenticate(_message.Message):
+    """A fresh access token for this stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    access_token: _builtins.str
+    """The access token of the same user and device."""
+    def __init__(
+        self,
+        *,
+        access_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reauthenticate: _TypeAlias = Reauthenticate  # noqa: Y015
+
+@_typing.final
+class ReauthenticateResponse(_message.Message):
+    """Answers Reauthenticate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the new token expires."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReauthenticateResponse: _TypeAlias = ReauthenticateResponse  # noqa: Y015
 
 @_typing.final
 class HeartbeatRequest(_message.Message):
@@ -348,8 +467,10 @@ class Reply(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     SEND_MESSAGE_FIELD_NUMBER: _builtins.int
+    ACK_EVENTS_FIELD_NUMBER: _builtins.int
     MARK_READ_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    REAUTHENTICATE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """The request's id."""
     @_builtins.property
@@ -361,6 +482,10 @@ class Reply(_message.Message):
         """Answer to send_message."""
 
     @_builtins.property
+    def ack_events(self) -> _message_requests_pb2.AckEventsResponse:
+        """Answer to ack_events."""
+
+    @_builtins.property
     def mark_read(self) -> _message_requests_pb2.MarkReadResponse:
         """Answer to mark_read."""
 
@@ -368,20 +493,26 @@ class Reply(_message.Message):
     def heartbeat(self) -> Global___HeartbeatResponse:
         """Answer to heartbeat."""
 
+    @_builtins.property
+    def reauthenticate(self) -> Global___ReauthenticateResponse:
+        """Answer to reauthenticate."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.int = ...,
         error: _status_pb2.Status | None = ...,
         send_message: _message_requests_pb2.SendMessageResponse | None = ...,
+        ack_events: _message_requests_pb2.AckEventsResponse | None = ...,
         mark_read: _message_requests_pb2.MarkReadResponse | None = ...,
         heartbeat: Global___HeartbeatResponse | None = ...,
+        reauthenticate: Global___ReauthenticateResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "result", b"result", "send_message", b"send_message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "reauthenticate", b"reauthenticate", "result", b"result", "send_message", b"send_message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "request_id", b"request_id", "result", b"result", "send_message", b"send_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "reauthenticate", b"reauthenticate", "request_id", b"request_id", "result", b"result", "send_message", b"send_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["error", "send_message", "mark_read", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["error", "send_message", "ack_events", "mark_read", "heartbeat", "reauthenticate"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -398,13 +529,16 @@ class Control(_message.Message):
     CAUGHT_UP_FIELD_NUMBER: _builtins.int
     READ_POSITION_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
+    LAGGING_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
+    AUTH_EXPIRING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First control of every stream."""
 
     @_builtins.property
     def digest(self) -> Global___Digest:
-        """Heads of the user's channels, in pages, between Welcome and CaughtUp."""
+        """Heads of the user's channels, in pages: after a Welcome with DIGEST or RESET."""
 
     @_builtins.property
     def caught_up(self) -> Global___CaughtUp:
@@ -418,6 +552,18 @@ class Control(_message.Message):
     def go_away(self) -> Global___GoAway:
         """The server will end this stream, and says when to come back."""
 
+    @_builtins.property
+    def lagging(self) -> Global___Lagging:
+        """The client reads too slowly: events were dropped from its queue and follow later, from the log."""
+
+    @_builtins.property
+    def ping(self) -> Global___Ping:
+        """Answer with any frame."""
+
+    @_builtins.property
+    def auth_expiring(self) -> Global___AuthExpiring:
+        """The access token runs out soon: send Reauthenticate."""
+
     def __init__(
         self,
         *,
@@ -426,12 +572,15 @@ class Control(_message.Message):
         caught_up: Global___CaughtUp | None = ...,
         read_position: Global___ReadPosition | None = ...,
         go_away: Global___GoAway | None = ...,
+        lagging: Global___Lagging | None = ...,
+        ping: Global___Ping | None = ...,
+        auth_expiring: Global___AuthExpiring | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth_expiring", b"auth_expiring", "caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "lagging", b"lagging", "ping", b"ping", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_expiring", b"auth_expiring", "caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "lagging", b"lagging", "ping", b"ping", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_control: _TypeAlias = _typing.Literal["welcome", "digest", "caught_up", "read_position", "go_away"]  # noqa: Y015
+    _WhichOneofReturnType_control: _TypeAlias = _typing.Literal["welcome", "digest", "caught_up", "read_position", "go_away", "lagging", "ping", "auth_expiring"]  # noqa: Y015
     _WhichOneofArgType_control: _TypeAlias = _typing.Literal["control", b"control"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_control) -> _WhichOneofReturnType_control | None: ...
 
@@ -446,6 +595,9 @@ class Welcome(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     NODE_ID_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    CONTINUED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    DIGESTED_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
@@ -459,6 +611,20 @@ class Welcome(_message.Message):
     @_builtins.property
     def reset(self) -> Global___Reset:
         """The cursor cannot be used, or there was none. Digest pages with the heads of all channels follow."""
+
+    @_builtins.property
+    def continued(self) -> Global___Continued:
+        """Nothing was missed."""
+
+    @_builtins.property
+    def replayed(self) -> Global___Replayed:
+        """What was missed follows as events."""
+
+    @_builtins.property
+    def digested(self) -> Global___Digested:
+        """The cursor is good, but too much was missed, or in channels that Hello did not name: Digest pages with the heads
+        of the changed channels follow, and the client fetches the ranges it wants by ListEvents.
+        """
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
@@ -478,16 +644,19 @@ class Welcome(_message.Message):
         session_id: _builtins.str = ...,
         node_id: _builtins.str = ...,
         reset: Global___Reset | None = ...,
+        continued: Global___Continued | None = ...,
+        replayed: Global___Replayed | None = ...,
+        digested: Global___Digested | None = ...,
         cursor: _builtins.str = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         limits: Global___Limits | None = ...,
         server_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "limits", b"limits", "reset", b"reset", "resume", b"resume", "server_time", b"server_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["continued", b"continued", "digested", b"digested", "heartbeat_interval", b"heartbeat_interval", "limits", b"limits", "replayed", b"replayed", "reset", b"reset", "resume", b"resume", "server_time", b"server_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "heartbeat_interval", b"heartbeat_interval", "limits", b"limits", "node_id", b"node_id", "reset", b"reset", "resume", b"resume", "server_time", b"server_time", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continued", b"continued", "cursor", b"cursor", "digested", b"digested", "heartbeat_interval", b"heartbeat_interval", "limits", b"limits", "node_id", b"node_id", "replayed", b"replayed", "reset", b"reset", "resume", b"resume", "server_time", b"server_time", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_resume: _TypeAlias = _typing.Literal["reset"]  # noqa: Y015
+    _WhichOneofReturnType_resume: _TypeAlias = _typing.Literal["reset", "continued", "replayed", "digested"]  # noqa: Y015
     _WhichOneofArgType_resume: _TypeAlias = _typing.Literal["resume", b"resume"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_resume) -> _WhichOneofReturnType_resume | None: ...
 
@@ -514,6 +683,57 @@ class Reset(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reset: _TypeAlias = Reset  # noqa: Y015
+
+@_typing.final
+class Continued(_message.Message):
+    """Nothing was missed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Continued: _TypeAlias = Continued  # noqa: Y015
+
+@_typing.final
+class Replayed(_message.Message):
+    """What was missed follows as events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Replayed: _TypeAlias = Replayed  # noqa: Y015
+
+@_typing.final
+class Digested(_message.Message):
+    """Heads of the channels that changed follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Digested: _TypeAlias = Digested  # noqa: Y015
 
 @_typing.final
 class Digest(_message.Message):
@@ -550,6 +770,7 @@ class ChannelHead(_message.Message):
     HEAD_MESSAGE_NO_FIELD_NUMBER: _builtins.int
     READ_SEQ_FIELD_NUMBER: _builtins.int
     READ_MESSAGE_NO_FIELD_NUMBER: _builtins.int
+    JOINED_SEQ_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Which channel."""
     head_seq: _builtins.int
@@ -560,6 +781,8 @@ class ChannelHead(_message.Message):
     """The seq up to which the user has read. 0 means nothing."""
     read_message_no: _builtins.int
     """How many messages there were up to read_seq. Unread = head_message_no - read_message_no."""
+    joined_seq: _builtins.int
+    """The seq of the event by which the user became a member: a device that met the channel never before begins there."""
     def __init__(
         self,
         *,
@@ -568,10 +791,11 @@ class ChannelHead(_message.Message):
         head_message_no: _builtins.int = ...,
         read_seq: _builtins.int = ...,
         read_message_no: _builtins.int = ...,
+        joined_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "head_message_no", b"head_message_no", "head_seq", b"head_seq", "read_message_no", b"read_message_no", "read_seq", b"read_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "head_message_no", b"head_message_no", "head_seq", b"head_seq", "joined_seq", b"joined_seq", "read_message_no", b"read_message_no", "read_seq", b"read_seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -632,25 +856,113 @@ class GoAway(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     RECONNECT_AFTER_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
     reason: Global___GoAwayReason.ValueType
     """Why."""
+    resumable: _builtins.bool
+    """True if the cursor of this stream is good for the next one."""
     @_builtins.property
     def reconnect_after(self) -> _duration_pb2.Duration:
         """Wait this long before connecting again: each client gets a slot of its own."""
+
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where to connect, best first, as host:port. Empty means: where the client connected before."""
 
     def __init__(
         self,
         *,
         reason: Global___GoAwayReason.ValueType = ...,
         reconnect_after: _duration_pb2.Duration | None = ...,
+        endpoints: _abc.Iterable[_builtins.str] | None = ...,
+        resumable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reconnect_after", b"reconnect_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "reconnect_after", b"reconnect_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "reason", b"reason", "reconnect_after", b"reconnect_after", "resumable", b"resumable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GoAway: _TypeAlias = GoAway  # noqa: Y015
+
+@_typing.final
+class Lagging(_message.Message):
+    """The client reads more slowly than events come. Nothing is lost: once it reads again the events follow from the log, in
+    order, and CaughtUp says when the stream is live again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_IDS_FIELD_NUMBER: _builtins.int
+    DROPPED_EVENTS_FIELD_NUMBER: _builtins.int
+    dropped_events: _builtins.int
+    """How many events were dropped from the queue."""
+    @_builtins.property
+    def channel_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Channels whose events were dropped from the queue, at most 100 of them."""
+
+    def __init__(
+        self,
+        *,
+        channel_ids: _abc.Iterable[_builtins.str] | None = ...,
+        dropped_events: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_ids", b"channel_ids", "dropped_events", b"dropped_events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lagging: _TypeAlias = Lagging  # noqa: Y015
+
+@_typing.final
+class Ping(_message.Message):
+    """Asks for a sign of life, and says where the user's feed is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The user's newest cursor. A client whose own cursor stays behind for more than a few seconds without Lagging should
+    connect again.
+    """
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ping: _TypeAlias = Ping  # noqa: Y015
+
+@_typing.final
+class AuthExpiring(_message.Message):
+    """The stream's access token runs out soon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it does; without Reauthenticate the stream ends then."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuthExpiring: _TypeAlias = AuthExpiring  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):

@@ -25,13 +25,15 @@ class MemoryFeed:
         self._epoch = epoch
         self._users: dict[str, _UserFeed] = {}
 
-    async def announce(self, user_id: str, channel_id: str, *, head_seq: int = 0, read_seq: int = 0) -> int:
+    async def announce(
+        self, user_id: str, channel_id: str, *, head_seq: int = 0, read_seq: int = 0
+    ) -> int | None:
         """See Feed."""
         user = self._users.get(user_id)
         held = None if user is None else user.entries.get(channel_id)
         held_head, held_read = (0, 0) if held is None else (held.head_seq, held.read_seq)
         if head_seq <= held_head and read_seq <= held_read:
-            return 0 if user is None else user.position
+            return None
         if user is None:
             user = self._users[user_id] = _UserFeed()
         user.position += 1
