@@ -32,8 +32,10 @@ class Listener(Protocol):
         """Take encoded event fields of one channel, with seqs from `first_seq` on, dense."""
         ...
 
-    def depart(self, channel_id: str) -> None:
-        """The user is no longer a member: what was delivered last is the end of the channel here."""
+    def depart(self, channel_id: str, seq: int) -> None:
+        """The membership ended with the event at `seq`, which was delivered: the session expects no more of
+        the channel, unless it has had later events already (then this is an announcement repeated).
+        """
         ...
 
     def control(self, field: bytes) -> None:
@@ -90,10 +92,15 @@ class Hub:
                     listener.deliver(channel_id, first_seq, fields)
         for user_id, indexes in passing.items():
             for listener in self.sessions_of(user_id):
+                ended = -1
                 for index in indexes:
+                    if 0 <= ended < index - 1:
+                        # Out and in again within the batch: what lies between is not his.
+                        listener.depart(channel_id, first_seq + ended)
                     listener.deliver(channel_id, first_seq + index, (fields[index],))
+                    ended = index
                 if user_id in audience.departed:
-                    listener.depart(channel_id)
+                    listener.depart(channel_id, first_seq + ended)
 
     def control(self, user_id: str, field: bytes, *, except_session_id: str = "") -> None:
         """Hand one control field to the user's sessions, but for the named one."""

@@ -62,7 +62,7 @@ class Session:
         aside, self._aside = self._aside, []
         for channel_id, seq, field in aside:
             if field is None:
-                self.depart(channel_id)
+                self.depart(channel_id, seq)
                 continue
             verdict = self._offer(channel_id, seq, field)
             if verdict is not Verdict.TAKEN:
@@ -82,12 +82,14 @@ class Session:
             self._aside.extend((channel_id, seq, field) for seq, field in enumerate(fields, start=first_seq))
         return Verdict.TAKEN
 
-    def depart(self, channel_id: str) -> None:
-        """The user left the channel: a later membership starts afresh."""
+    def depart(self, channel_id: str, seq: int) -> None:
+        """The membership ended with the event at `seq`: a later one starts afresh. A session that has had
+        later events passes over it: it is an announcement repeated.
+        """
         if self.phase is Phase.JOINING:
-            self._aside.append((channel_id, 0, None))
-        else:
-            self._next_seq.pop(channel_id, None)
+            self._aside.append((channel_id, seq, None))
+        elif self._next_seq.get(channel_id) == seq + 1:
+            del self._next_seq[channel_id]
 
     def put(self, field: bytes) -> Verdict:
         """Queue a reply or a control."""
