@@ -115,4 +115,6 @@ def _usage_advice(error: typer.TyperException) -> str:
 
 def main() -> NoReturn:
     """The entry point of the installed script."""
+    # gRPC's own log lines say again, in other words, what the command says in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(run(sys.argv[1:]))

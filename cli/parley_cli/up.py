@@ -130,10 +130,11 @@ def _serve(settings: Settings, announce: Callable[[RunningNode], None]) -> None:
     except node.DataFolderInUse as error:
         raise CommandFailure(ExitCode.DATA_IN_USE, str(error)) from error
     except node.DATA_UNUSABLE as error:
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise CommandFailure(
             ExitCode.LOCAL_FILE,
-            f"cannot use the data folder {settings.data}: {error}",
-            "Name another with --data",
+            f"cannot use the data folder: {said}",
+            "Mend it, or name another folder with --data",
         ) from error
     if ended_by == signal.SIGINT:
         raise typer.Exit(ExitCode.INTERRUPTED)

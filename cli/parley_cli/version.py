@@ -17,11 +17,11 @@ _PARTS = ("grpcio", "protobuf")
 
 
 def version_text(distribution: str = _DISTRIBUTION) -> str:
-    """The version of an installed distribution, "not installed" without one."""
+    """The version of an installed distribution, "unpackaged" where it runs from its sources."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return "unpackaged"
 
 
 def register(app: typer.Typer) -> None:
