@@ -7,7 +7,15 @@ import sys
 
 import pytest
 
-_HEAVY = ("grpc", "google.protobuf", "parley_server", "parley_runtime.settings", "uvloop", "apsw", "sqlalchemy")
+_HEAVY = (
+    "grpc",
+    "google.protobuf",
+    "parley_server",
+    "parley_runtime.settings",
+    "uvloop",
+    "apsw",
+    "sqlalchemy",
+)
 
 _PROGRAM = """
 import sys
