@@ -200,8 +200,7 @@ class MessageLogContract(ABC):
             assert [await log.head(f"channel {number}") for number in range(40)] == [2] * 40
 
     async def test_chains_of_appends_waiting_together_all_commit(self) -> None:
-        """Ten appends of one channel, each at the head that the one before leaves, may share a transaction.
-        """
+        """Ten appends of one channel, each at the head that the one before leaves, may share a commit."""
         async with self.opened() as log:
             chain = [log.append("a", head, rows(head + 1, head + 1), batch_id(head)) for head in range(10)]
             assert await asyncio.gather(*chain) == [Committed()] * 10
