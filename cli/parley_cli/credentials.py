@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
-import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parley_cli.exit_codes import ExitCode
 from parley_cli.failure import CommandFailure
+from parley_runtime.secret_file import SecretFileError, read_secret, write_secret
 
 _FORMAT_VERSION = 1
+_LOCK_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +62,20 @@ def choose(log_ins: Sequence[LogIn], server: str, as_name: str | None) -> LogIn:
         raise CommandFailure(
             ExitCode.NOT_LOGGED_IN,
             f"no log-in of {as_name} at {server} is stored here",
-            f"Type: parley login {as_name}",
+            f"Type `parley login {as_name}`",
         )
     if not log_ins:
         raise CommandFailure(
             ExitCode.NOT_LOGGED_IN,
             f"nobody is logged in at {server} here",
-            "Type parley signup NAME for a new account, or parley login NAME",
+            "Type `parley signup NAME` for a new account, or `parley login NAME`",
         )
     if len(log_ins) > 1:
         names = ", ".join(log_in.username for log_in in log_ins)
         raise CommandFailure(
             ExitCode.USAGE,
             f"several log-ins at {server} are stored here: {names}",
-            "Say which with --as NAME, or once per terminal with export PARLEY_AS=NAME",
+            "Say which with --as NAME, or once per terminal with `export PARLEY_AS=NAME`",
         )
     return log_ins[0]
 
@@ -108,14 +110,35 @@ class CredentialStore:
 
         The lock falls with the process that holds it. Not re-entrant.
         """
+        with self._lock_file(server, username) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.asynccontextmanager
+    async def locked_on_loop(
+        self, server: str, username: str, *, limit_seconds: float
+    ) -> AsyncIterator[None]:
+        """As `locked`, without blocking the event loop. Raises CommandFailure when the lock is never free."""
+        with self._lock_file(server, username) as descriptor:
+            end = asyncio.get_running_loop().time() + limit_seconds
+            while not _try_lock(descriptor):
+                if asyncio.get_running_loop().time() >= end:
+                    raise CommandFailure(
+                        ExitCode.LOCAL_FILE,
+                        f"another parley process has held the log-in of {username} for {limit_seconds:.0f} s",
+                        "End it and try again",
+                    )
+                await asyncio.sleep(_LOCK_POLL_SECONDS)
+            yield
+
+    @contextlib.contextmanager
+    def _lock_file(self, server: str, username: str) -> Iterator[int]:
         path = self._path(server, username).with_suffix(".lock")
-        with _disk("lock the stored log-in", path):
+        with _disk("lock", path):
             _make_folder(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with _disk("lock the stored log-in", path):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -127,7 +150,7 @@ class CredentialStore:
         path = self._path(log_in.server, log_in.username)
         with _disk("store the log-in in", path):
             _make_folder(path.parent)
-            _replace(path, _encode(log_in))
+            write_secret(path, _encode(log_in))
 
     def remove(self, server: str, username: str) -> None:
         """Forget a log-in. Forgetting one that is not there changes nothing."""
@@ -147,7 +170,7 @@ class CredentialStore:
         return self._server_folder(server) / f"{readable}-{digest}.json"
 
 
-def _encode(log_in: LogIn) -> bytes:
+def _encode(log_in: LogIn) -> str:
     return json.dumps(
         {
             "version": _FORMAT_VERSION,
@@ -159,13 +182,15 @@ def _encode(log_in: LogIn) -> bytes:
         },
         ensure_ascii=False,
         indent=1,
-    ).encode()
+    )
 
 
 def _read(path: Path) -> LogIn | None:
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+        content = read_secret(path)
+    except SecretFileError as error:
+        raise CommandFailure(ExitCode.LOCAL_FILE, str(error)) from error
+    if content is None:
         return None
     try:
         fields = json.loads(content)
@@ -192,31 +217,20 @@ def _text(value: object) -> str:
     return value
 
 
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _make_folder(folder: Path) -> None:
     # `parents=True` would make the folders above with the umask's mode: each of ours is made by itself.
     ours = (folder.parent.parent, folder.parent, folder)
     ours[0].parent.mkdir(parents=True, exist_ok=True)
     for each in ours:
         each.mkdir(mode=0o700, exist_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextlib.contextmanager

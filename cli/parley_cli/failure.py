@@ -36,7 +36,7 @@ def _sentence(text: str) -> str:
     return flat + "."
 
 
-_LOG_IN_AGAIN = "Log in again: parley login NAME"
+_LOG_IN_AGAIN = "Log in again with `parley login NAME`"
 
 # The server's message says what to do as far as the server can know. These add what only the command knows.
 _ADVICE: dict[str, str] = {
@@ -46,32 +46,42 @@ _ADVICE: dict[str, str] = {
     "DEVICE_REVOKED": _LOG_IN_AGAIN,
     "REFRESH_TOKEN_INVALID": _LOG_IN_AGAIN,
     "REFRESH_TOKEN_REUSED": _LOG_IN_AGAIN,
-    "USERNAME_TAKEN": "If it is yours: parley login NAME",
     "OPERATOR_REQUIRED": "Name an operator's token with --token-file",
 }
+
+# No server was there to give a reason of its own.
+_NOBODY_ANSWERED = frozenset({"", "CONNECTION_LOST"})
 
 # Reasons of UNAUTHENTICATED that a new log-in would not mend.
 _REFUSED_THOUGH_UNAUTHENTICATED = frozenset({"BAD_CREDENTIALS", "ACCOUNT_SUSPENDED"})
 
 
-def failure_of(error: parley.ParleyError) -> CommandFailure:
-    """Turn an error of the SDK into what the person at the terminal is told."""
-    reason = str(error.reason or "")
-    code = _code_name(error)
+def failure_of(error: parley.ParleyError, server: str) -> CommandFailure:
+    """Turn an error of the SDK into what the person at the terminal is told. `server` is who was asked."""
+    reason = error.reason
+    code = error.code.name
     message = error.message or reason or code
     advice = _ADVICE.get(reason, "")
+    if code == "UNAVAILABLE" and reason in _NOBODY_ANSWERED:
+        return CommandFailure(
+            ExitCode.UNREACHABLE,
+            f"cannot reach {server} ({_cause(message)})",
+            "Start a server there with `parley up`, or name another with --server HOST:PORT",
+        )
+    if code == "DEADLINE_EXCEEDED" and not reason:
+        return CommandFailure(ExitCode.UNREACHABLE, f"{server} did not answer in time", "Try again")
     if error.retry_after_seconds:
         advice = f"Try again in {_seconds(error.retry_after_seconds)}"
     if code == "UNAUTHENTICATED" and reason not in _REFUSED_THOUGH_UNAUTHENTICATED:
         return CommandFailure(ExitCode.NOT_LOGGED_IN, message, advice)
-    if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+    if code == "UNAVAILABLE":
         return CommandFailure(ExitCode.UNREACHABLE, message, advice or "Try again")
     return CommandFailure(ExitCode.REFUSED, message, advice)
 
 
-def _code_name(error: parley.ParleyError) -> str:
-    name = getattr(error.code, "name", error.code)
-    return str(name)
+def _cause(message: str) -> str:
+    """The end of what gRPC says, without its words about how it went through the addresses."""
+    return message.rpartition("last error: ")[2].removeprefix("UNKNOWN: ").rstrip(".")
 
 
 def _seconds(seconds: float) -> str:

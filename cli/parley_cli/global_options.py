@@ -48,7 +48,7 @@ def hoist(arguments: Sequence[str]) -> list[str]:
             break
         if argument in WITH_VALUE:
             if position + 1 == len(arguments):
-                raise CommandFailure(ExitCode.USAGE, f"{argument} needs a value", "See parley --help")
+                raise CommandFailure(ExitCode.USAGE, f"{argument} needs a value", "See `parley --help`")
             front.extend(arguments[position : position + 2])
             position += 2
             continue

@@ -106,11 +106,15 @@ def run(arguments: Sequence[str]) -> int:
 def _usage_advice(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "parley"
+    if path == "parley send" and "extra argument" in error.format_message():
+        return f"Put a text of several words in quotes. See `{path} --help`"
     if "TARGET" in error.format_message():
-        return f"Write @user, '#title' in quotes, or a channel id. See {path} --help"
-    return f"See {path} --help"
+        return f"Write @user, '#title' in quotes, or a channel id. See `{path} --help`"
+    return f"See `{path} --help`"
 
 
 def main() -> NoReturn:
     """The entry point of the installed script."""
+    # gRPC's own log lines say again, in other words, what the command says in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(run(sys.argv[1:]))

@@ -16,7 +16,7 @@ _JSON_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def clock_text(time_ms: int, now_ms: int, zone: tzinfo | None) -> str:
-    """A moment for people: the time of day if it is today in `zone` (None: this machine's), else the date too."""
+    """A moment for people: the time of day if today in `zone` (None: this machine's), else the date too."""
     moment = datetime.fromtimestamp(time_ms / 1000, tz=zone)
     today = datetime.fromtimestamp(now_ms / 1000, tz=zone).date()
     return moment.strftime("%H:%M:%S" if moment.date() == today else "%Y-%m-%d %H:%M")

@@ -67,7 +67,9 @@ def choose_by_title(title: str, channels: Iterable[tuple[str, str]]) -> str:
     found = [channel_id for channel_id, candidate in channels if candidate == title]
     if not found:
         raise CommandFailure(
-            ExitCode.REFUSED, f"you are in no group called #{title}", "See your channels: parley channels"
+            ExitCode.REFUSED,
+            f"you are in no group called #{title}",
+            "See your channels with `parley channels`",
         )
     if len(found) > 1:
         ids = ", ".join(found)

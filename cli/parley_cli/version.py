@@ -13,6 +13,15 @@ from parley_cli.output import print_json, print_lines
 from parley_cli.render import json_line
 
 _DISTRIBUTION = "parley-chat"
+_PARTS = ("grpcio", "protobuf")
+
+
+def version_text(distribution: str = _DISTRIBUTION) -> str:
+    """The version of an installed distribution, "unpackaged" where it runs from its sources."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unpackaged"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,17 +32,10 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Print the version of this command. Asks no server."""
-        versions = {name: _version(name) for name in (_DISTRIBUTION, "grpcio", "protobuf")}
-        versions["python"] = platform.python_version()
+        parts = {"python": platform.python_version()} | {name: version_text(name) for name in _PARTS}
         if as_json:
-            print_json(json_line({"version": versions[_DISTRIBUTION], "parts": versions}))
+            print_json(json_line({"version": version_text(), **parts}))
         else:
-            others = ", ".join(f"{name} {text}" for name, text in versions.items() if name != _DISTRIBUTION)
-            print_lines([f"parley {versions[_DISTRIBUTION]} ({others})"])
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+            print_lines(
+                [f"parley {version_text()} ({', '.join(f'{name} {text}' for name, text in parts.items())})"]
+            )

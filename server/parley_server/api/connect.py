@@ -133,8 +133,8 @@ class ChatStream:
         self._services.metrics.events_delivered.inc(len(fields))
         self._obey(self._session.deliver(channel_id, first_seq, fields))
 
-    def depart(self, channel_id: str) -> None:
-        self._session.depart(channel_id)
+    def depart(self, channel_id: str, seq: int) -> None:
+        self._session.depart(channel_id, seq)
 
     def control(self, field: bytes) -> None:
         if self._session.phase is Phase.LIVE:

@@ -8,26 +8,38 @@ from typing import TYPE_CHECKING
 from parley_server.chat import codec
 from parley_server.chat.channel import ChannelState, KnownIds, Sent
 from parley_server.chat.client_id import AHEAD_LIMIT_MS
-from parley_server.ports.message_log import MessageLog, Row, StoreUnavailable
+from parley_server.chat.event import MemberChange, MemberChanged
+from parley_server.ports.message_log import LARGEST_SEQ, MessageLog, Row, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+
     from parley_server.chat.event import Event, Role
     from parley_server.ports.projections import Projections
 
-CATCH_UP_ROWS = 256
-CATCH_UP_BYTES = 1024 * 1024
 MEMBERS_PAGE = 1000
 CONSISTENT_READ_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationLimits:
-    """How many client ids an owner keeps of a channel, and how many of the newest rows it reads to begin
-    with.
+    """How many client ids an owner keeps of a channel, how many of the newest rows it reads to begin with,
+    and how much of a log it reads at once.
     """
 
     known_ids: int = 1024
     newest_rows: int = 256
+    page_rows: int = 256
+    page_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPage:
+    """Events that are in the log, dense, with their encoded forms and the members after the last of them."""
+
+    members_after: Collection[str]
+    events: Sequence[Event]
+    encoded: Sequence[bytes]
 
 
 async def activate(
@@ -38,7 +50,7 @@ async def activate(
     Others may append meanwhile; then the state is that of an earlier head, and the next append from it
     conflicts. Raises StoreUnavailable.
     """
-    head = await catch_up(channel_id, log, projections)
+    head = await catch_up(channel_id, log, projections, limits)
     state = await _state_at_watermark(channel_id, projections, KnownIds(limits.known_ids))
     if state.head < head:
         raise StoreUnavailable(f"projections of {channel_id} went back from {head} to {state.head}")
@@ -46,12 +58,14 @@ async def activate(
     return state
 
 
-async def catch_up(channel_id: str, log: MessageLog, projections: Projections) -> int:
+async def catch_up(
+    channel_id: str, log: MessageLog, projections: Projections, limits: ActivationLimits
+) -> int:
     """Apply to the projections what the log holds beyond them. Returns the head that was reached."""
     watermark = await projections.watermark(channel_id)
     while True:
         page = await log.read(
-            channel_id, watermark + 1, 2**53, limit=CATCH_UP_ROWS, limit_bytes=CATCH_UP_BYTES
+            channel_id, watermark + 1, LARGEST_SEQ, limit=limits.page_rows, limit_bytes=limits.page_bytes
         )
         if page.rows:
             await projections.apply(channel_id, [codec.event_of(row) for row in page.rows])
@@ -60,14 +74,55 @@ async def catch_up(channel_id: str, log: MessageLog, projections: Projections) -
             return watermark
 
 
-async def events_between(
-    channel_id: str, log: MessageLog, after_seq: int, to_seq: int
-) -> tuple[list[Event], list[Row]]:
-    """Committed events with after_seq < seq <= to_seq, at most one page, oldest first. Raises
-    StoreUnavailable.
+async def events_after(
+    state: ChannelState, log: MessageLog, after_seq: int, limits: ActivationLimits
+) -> AsyncIterator[CommittedPage]:
+    """The committed events with after_seq < seq <= state.head, in pages, oldest first. `state` must not
+    change meanwhile. Raises StoreUnavailable.
     """
-    page = await log.read(channel_id, after_seq + 1, to_seq, limit=CATCH_UP_ROWS, limit_bytes=CATCH_UP_BYTES)
-    return [codec.event_of(row) for row in page.rows], list(page.rows)
+    changes: list[tuple[int, MemberChanged]] | None = None
+    while after_seq < state.head:
+        events, rows = await _read_events(state, log, after_seq, limits)
+        after_seq = events[-1].seq
+        if changes is None:
+            changes = await _member_changes(state, log, after_seq, limits)
+        yield CommittedPage(_members_at(after_seq, state, changes), events, [row.event for row in rows])
+
+
+async def _member_changes(
+    state: ChannelState, log: MessageLog, after_seq: int, limits: ActivationLimits
+) -> list[tuple[int, MemberChanged]]:
+    changes = []
+    while after_seq < state.head:
+        events, _ = await _read_events(state, log, after_seq, limits)
+        after_seq = events[-1].seq
+        changes += [(event.seq, event.body) for event in events if isinstance(event.body, MemberChanged)]
+    return changes
+
+
+def _members_at(
+    seq: int, state: ChannelState, changes: Sequence[tuple[int, MemberChanged]]
+) -> Collection[str]:
+    # A user's first change after `seq` tells what he was at `seq`: only ADDED makes a member.
+    later: dict[str, bool] = {}
+    for change_seq, change in changes:
+        if change_seq > seq:
+            later.setdefault(change.user_id, change.change is not MemberChange.ADDED)
+    if not later:
+        return state.roles
+    members = set(state.roles)
+    for user_id, was_member in later.items():
+        (members.add if was_member else members.discard)(user_id)
+    return members
+
+
+async def _read_events(
+    state: ChannelState, log: MessageLog, after_seq: int, limits: ActivationLimits
+) -> tuple[list[Event], tuple[Row, ...]]:
+    page = await log.read(
+        state.channel_id, after_seq + 1, state.head, limit=limits.page_rows, limit_bytes=limits.page_bytes
+    )
+    return [codec.event_of(row) for row in page.rows], page.rows
 
 
 async def _state_at_watermark(channel_id: str, projections: Projections, known_ids: KnownIds) -> ChannelState:
@@ -105,7 +160,7 @@ async def _learn_ids(state: ChannelState, log: MessageLog, limits: ActivationLim
         1,
         state.head,
         limit=limits.newest_rows,
-        limit_bytes=CATCH_UP_BYTES,
+        limit_bytes=limits.page_bytes,
         newest_first=True,
     )
     events = [codec.event_of(row) for row in reversed(page.rows)]

@@ -38,11 +38,9 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
-
-    @property
-    def refuses(self) -> bool:
-        """Whether an answer is a refusal, which is only as true as the head it was decided at."""
-        return any(isinstance(outcome, Refusal) for outcome in self.outcomes)
+    rests_on_head: bool = False
+    """Whether an answer without rows is only as true as the head it was decided at: a refusal, or that a
+    change holds already. That a message was sent before is true at every later head too."""
 
 
 def decide_batch(
@@ -59,6 +57,8 @@ def decide_batch(
         decision = decide(state, command, now_ms, older.get((command.actor_id, client_id_of(command))))
         if not isinstance(decision, tuple):
             batch.outcomes.append(decision)
+            if isinstance(decision, Refusal) or not client_id_of(command):
+                batch.rests_on_head = True
             continue
         rows = [codec.row_of(event) for event in decision]
         added_bytes = sum(len(row.event) for row in rows)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from parley_runtime.refusal import Reason, Refusal, channel_not_found
-from parley_server.chat.client_id import time_of
+from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field
+from parley_server.chat.client_id import AHEAD_LIMIT_MS, time_of
 from parley_server.chat.command import (
     AddMembers,
     Command,
@@ -47,7 +47,7 @@ class KnownIds:
     """The client ids of a channel's newest events, so that a retry is recognised without reading.
 
     An id that is not here may still be in older events, but only if its own time is at most `older_until_ms`.
-    Holds at most `limit` ids; the oldest leave first and raise `older_until_ms`.
+    Nothing is forgotten but by `shrink`: while a batch is decided every id that was looked for stays known.
     """
 
     __slots__ = ("_limit", "_sent", "older_until_ms")
@@ -68,7 +68,10 @@ class KnownIds:
     def add(self, actor_id: str, client_id: str, sent: Sent) -> None:
         """Remember an id."""
         self._sent[actor_id, client_id] = sent
-        if len(self._sent) > self._limit:
+
+    def shrink(self) -> None:
+        """Between batches: forget the oldest ids beyond `limit`, and raise `older_until_ms` to theirs."""
+        while len(self._sent) > self._limit:
             oldest = next(iter(self._sent))
             del self._sent[oldest]
             self.older_until_ms = max(self.older_until_ms, time_of(oldest[1]))
@@ -158,13 +161,16 @@ def _post(
         return _answer_again(sent, command.digest)
     if command.actor_id not in state.roles:
         return channel_not_found()
+    create_time_ms = max(now_ms, state.last_time_ms)
+    if (refusal := _ahead("client_message_id", command.client_message_id, create_time_ms)) is not None:
+        return refusal
     body = MessagePosted(command.text, command.attributes)
     return (
         Event(
             channel_id=state.channel_id,
             seq=state.head + 1,
             message_no=state.message_no + 1,
-            create_time_ms=max(now_ms, state.last_time_ms),
+            create_time_ms=create_time_ms,
             actor_id=command.actor_id,
             client_message_id=command.client_message_id,
             digest=command.digest,
@@ -173,15 +179,29 @@ def _post(
     )
 
 
+def _ahead(field_name: str, client_id: str, create_time_ms: int) -> Refusal | None:
+    # Checked where the event's time is fixed, not only where the request came in: the search for older ids
+    # rests on it, and the clock may have been set back between the two.
+    if time_of(client_id) > create_time_ms + AHEAD_LIMIT_MS:
+        return invalid_field(
+            field_name, "is dated more than one hour ahead of the server: set the client's clock"
+        )
+    return None
+
+
 def _answer_again(sent: Sent, digest: bytes) -> Done | Refusal:
     if sent.digest != digest:
-        return Refusal(
-            Reason.CLIENT_ID_REUSED,
-            f"This client-made id was used at seq {sent.seq} with other content. "
-            "Make a new id for each new message.",
-            metadata={"seq": str(sent.seq)},
-        )
+        return _reused(sent)
     return Done(sent.seq, sent.message_no, sent.create_time_ms, duplicate=True)
+
+
+def _reused(sent: Sent) -> Refusal:
+    return Refusal(
+        Reason.CLIENT_ID_REUSED,
+        f"This client-made id was used at seq {sent.seq} with other content. "
+        "Make a new id for each new message.",
+        metadata={"seq": str(sent.seq)},
+    )
 
 
 def _create(
@@ -191,7 +211,13 @@ def _create(
         # A group's id is made of its creator and client id, so its first event carries them; a direct channel
         # has neither.
         sent = state.known_ids.find(command.actor_id, command.client_channel_id) or older
-        return _answer_again(sent, command.digest) if sent else holds_already(state)
+        if sent is not None and sent.digest != command.digest:
+            return _reused(sent)
+        return holds_already(state)
+    if command.client_channel_id:
+        refusal = _ahead("client_channel_id", command.client_channel_id, max(now_ms, state.last_time_ms))
+        if refusal is not None:
+            return refusal
     if len(command.member_ids) > command.member_limit:
         return _full(command.member_limit)
     first_role = Role.OWNER if command.kind is ChannelKind.GROUP else Role.MEMBER

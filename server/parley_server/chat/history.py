@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field
 from parley_server.chat.membership import may_read
+from parley_server.ports.message_log import LARGEST_SEQ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from parley_server.ports.message_log import MessageLog, Row
     from parley_server.ports.projections import MemberRow, Projections, Window
-
-LARGEST_SEQ = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +99,11 @@ class History:
     ) -> HistoryPage:
         rows: list[Row] = []
         left_bytes = self._page_limit_bytes
-        head = 0
+        head: int | None = None
         for first, last in spans:
             if first > last:
                 continue
-            if len(rows) == limit or left_bytes <= 0:
+            if head is not None and (len(rows) == limit or left_bytes <= 0):
                 return HistoryPage(tuple(rows), last if newest_first else first, head)
             page = await self._log.read(
                 channel_id,
@@ -116,11 +115,16 @@ class History:
                 only_messages=newest_first,
             )
             head = _visible_head(page.head, member.windows[-1])
+            if rows and page.rows and len(page.rows[0].event) > left_bytes:
+                # One event of any size fits a page, but only as its first.
+                return HistoryPage(tuple(rows), page.rows[0].seq, head)
             rows.extend(page.rows)
             left_bytes -= sum(len(row.event) for row in page.rows)
             if page.more and page.rows:
                 next_seq = page.rows[-1].seq - 1 if newest_first else page.rows[-1].seq + 1
                 return HistoryPage(tuple(rows), next_seq, head)
+        if head is None:
+            head = _visible_head(await self._log.head(channel_id), member.windows[-1])
         return HistoryPage(tuple(rows), None, head)
 
 

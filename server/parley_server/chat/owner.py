@@ -15,7 +15,7 @@ import structlog
 
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec
-from parley_server.chat.activation import ActivationLimits, activate, events_between
+from parley_server.chat.activation import ActivationLimits, activate, events_after
 from parley_server.chat.batch import Batch, BatchLimits, decide_batch
 from parley_server.chat.channel import ChannelState, Sent
 from parley_server.chat.command import Command, Done, Outcome, client_id_of
@@ -35,11 +35,12 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class OwnerLimits:
     """Bounds of one channel's owner. `tries` is how often a batch is decided before its senders are told to
-    retry.
+    retry; `events_between_marks` how far the mark of what was fanned out may trail while the channel is busy.
     """
 
     waiting_commands: int = 4096
     tries: int = 8
+    events_between_marks: int = 1024
     batch: BatchLimits = field(default_factory=BatchLimits)
     activation: ActivationLimits = field(default_factory=ActivationLimits)
 
@@ -59,6 +60,14 @@ class OwnerPorts:
 class _Waiting:
     command: Command
     answer: asyncio.Future[Done]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """An append whose outcome is not known yet."""
+
+    batch_id: bytes
+    batch: Batch
 
 
 class ChannelOwner:
@@ -104,6 +113,8 @@ class ChannelOwner:
         """Serve until nothing waits. Must not run twice at a time."""
         while self._waiting:
             await self._serve()
+            if self._fanned - self._fanned_marked >= self._limits.events_between_marks:
+                await self._mark_fanned()
         await self._mark_fanned()
 
     async def _serve(self) -> None:
@@ -131,25 +142,31 @@ class ChannelOwner:
 
     async def _settle(self, commands: list[Command]) -> list[Outcome]:
         """Outcomes of the first commands, as many as fit one batch, once they hold."""
+        unsettled: list[_Attempt] = []
         for _ in range(self._limits.tries):
             state = self._state or await self._activate()
+            landed = await self._landed(state, unsettled)
+            if landed is not None:
+                return landed.outcomes
+            state.known_ids.shrink()
             older = await self._look_up(state, commands)
             batch = decide_batch(state, commands, self._ports.clock.now_ms(), older, self._limits.batch)
             if not batch.rows:
-                if not batch.refuses or await self._ports.log.head(self.channel_id) == batch.expected_head:
+                head = batch.expected_head
+                if not batch.rests_on_head or await self._ports.log.head(self.channel_id) == head:
                     return batch.outcomes
-                # Somebody else wrote: a refusal from an old state is not an answer.
+                # Somebody else wrote: what rests on an old state is not an answer.
                 self._state = None
                 continue
-            if await self._commit(batch):
+            if await self._commit(batch, unsettled):
                 await self._ports.projections.apply(self.channel_id, batch.events)
                 await self._fan_out(state, batch)
                 return batch.outcomes
             self._state = None
         raise StoreUnavailable(f"{self.channel_id}: other writers won {self._limits.tries} times")
 
-    async def _commit(self, batch: Batch) -> bool:
-        """Whether the batch is in the log for certain. False: it was not, or cannot be told; decide again."""
+    async def _commit(self, batch: Batch, unsettled: list[_Attempt]) -> bool:
+        """Whether the batch is in the log for certain. If not, decide again; it may be in `unsettled` now."""
         await self._mark_active()
         batch_id = self._ports.new_batch_id()
         result = await self._ports.log.append(self.channel_id, batch.expected_head, batch.rows, batch_id)
@@ -159,19 +176,37 @@ class ChannelOwner:
             case Conflict():
                 return False
             case Unknown():
-                # All or nothing, so the first row speaks for all. Not there yet may mean not there ever or
-                # still to land: either way it is safe to decide again, since both attempts expect the same
-                # head and at most one can win.
-                return await self._ports.log.batch_at(self.channel_id, batch.expected_head + 1) == batch_id
+                # Not there yet may mean not there ever or still to land: either way it is safe to decide
+                # again, since both attempts expect the same head and at most one can win.
+                attempt = _Attempt(batch_id, batch)
+                if await self._is_in_log(attempt):
+                    return True
+                unsettled.append(attempt)
+                return False
+
+    async def _landed(self, state: ChannelState, unsettled: list[_Attempt]) -> Batch | None:
+        """The attempt that is in the log after all. Deciding its commands once more would answer them
+        wrongly: that a leaver is a stranger, that a first message is a repeat.
+        """
+        for attempt in tuple(unsettled):
+            if state.head > attempt.batch.expected_head:
+                if await self._is_in_log(attempt):
+                    return attempt.batch
+                unsettled.remove(attempt)
+        return None
+
+    async def _is_in_log(self, attempt: _Attempt) -> bool:
+        # All or nothing, so the first row speaks for all.
+        first_seq = attempt.batch.expected_head + 1
+        return await self._ports.log.batch_at(self.channel_id, first_seq) == attempt.batch_id
 
     async def _activate(self) -> ChannelState:
         ports = self._ports
         state = await activate(self.channel_id, ports.log, ports.projections, self._limits.activation)
         self._fanned = self._fanned_marked = await ports.log.fanned(self.channel_id)
-        while self._fanned < state.head:
-            events, rows = await events_between(self.channel_id, ports.log, self._fanned, state.head)
-            await ports.fanout.publish(self.channel_id, state.roles, events, [row.event for row in rows])
-            self._fanned = events[-1].seq
+        async for page in events_after(state, ports.log, self._fanned, self._limits.activation):
+            await ports.fanout.publish(self.channel_id, page.members_after, page.events, page.encoded)
+            self._fanned = page.events[-1].seq
         self._state = state
         return state
 

@@ -72,7 +72,7 @@ class Session:
         self._limits = limits
         self._next_seq: dict[str, int] = {}
         self._behind: dict[str, int] = {}
-        self._departed_while_noting: set[str] = set()
+        self._departed_while_noting: dict[str, int] = {}
         self._ahead: set[int] = set()
         self.outbox = Outbox(limits)
         self.phase = Phase.AWAITING_HELLO
@@ -135,9 +135,9 @@ class Session:
         if self._behind:
             return False
         self.phase = Phase.LIVE
-        for channel_id in self._departed_while_noting:
-            self._next_seq.pop(channel_id, None)
-        self._departed_while_noting.clear()
+        departed, self._departed_while_noting = self._departed_while_noting, {}
+        for channel_id, seq in departed.items():
+            self.depart(channel_id, seq)
         return True
 
     # Live
@@ -165,12 +165,14 @@ class Session:
         self._next_seq[channel_id] = last + 1
         return self._advance(position, Verdict.TAKEN)
 
-    def depart(self, channel_id: str) -> None:
-        """The user left the channel: a later membership starts afresh."""
-        if self.phase is Phase.LIVE:
-            self._next_seq.pop(channel_id, None)
-        else:
-            self._departed_while_noting.add(channel_id)
+    def depart(self, channel_id: str, seq: int) -> None:
+        """The membership ended with the event at `seq`: a later one starts afresh. A session that has had
+        later events passes over it: it is an announcement repeated.
+        """
+        if self.phase is not Phase.LIVE:
+            self._departed_while_noting[channel_id] = seq
+        elif self._next_seq.get(channel_id) == seq + 1:
+            del self._next_seq[channel_id]
 
     def put(self, field: bytes, position: int | None = None) -> Verdict:
         """Queue a reply, or a control that was announced at a feed position."""

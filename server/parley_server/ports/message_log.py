@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+LARGEST_SEQ = 2**53 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One event as it is stored: `event` is the encoded `parley.chat.v1.Event`, `digest` its content's

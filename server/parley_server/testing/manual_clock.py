@@ -21,7 +21,9 @@ class ManualClock:
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass on both clocks. Raises ValueError when negative: monotonic time never goes back."""
+        """Let `seconds` pass on both clocks. Raises ValueError when negative: monotonic time never goes
+        back.
+        """
         if seconds < 0:
             raise ValueError("time cannot go back: use set_wall_clock_ms for the wall clock")
         self._monotonic += seconds

@@ -1,7 +1,7 @@
 """The laws of MessageLog as tests. A backend keeps them or it is not one.
 
-    class TestMyMessageLog(MessageLogContract):
-        async def make(self) -> MessageLog: ...
+class TestMyMessageLog(MessageLogContract):
+    async def make(self) -> MessageLog: ...
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ class LogModel:
     batches: list[bytes] = field(default_factory=list)
 
     def page(
-        self, from_seq: int, to_seq: int, limit: int, limit_bytes: int, newest_first: bool, only_messages: bool
+        self,
+        from_seq: int,
+        to_seq: int,
+        limit: int,
+        limit_bytes: int,
+        newest_first: bool,
+        only_messages: bool,
     ) -> LogPage:
         """The answer that `read` must give."""
         wanted = [
@@ -101,7 +107,9 @@ class MessageLogContract(ABC):
         return
 
     async def reopen(self, log: MessageLog) -> MessageLog:
-        """Close the log and open it again, as a restart would. A store that ends with its process returns it as it is."""
+        """Close the log and open it again, as a restart would. A store that ends with its process returns
+        it as it is.
+        """
         return log
 
     @asynccontextmanager
@@ -192,7 +200,7 @@ class MessageLogContract(ABC):
             assert [await log.head(f"channel {number}") for number in range(40)] == [2] * 40
 
     async def test_chains_of_appends_waiting_together_all_commit(self) -> None:
-        """Ten appends of one channel, each at the head that the one before leaves, may share a transaction."""
+        """Ten appends of one channel, each at the head that the one before leaves, may share a commit."""
         async with self.opened() as log:
             chain = [log.append("a", head, rows(head + 1, head + 1), batch_id(head)) for head in range(10)]
             assert await asyncio.gather(*chain) == [Committed()] * 10
@@ -331,7 +339,13 @@ class MessageLogContract(ABC):
 
     async def test_the_active_set_holds_each_channel_once_from_the_minute_asked_for(self) -> None:
         async with self.opened() as log:
-            for slot, minute, channel_id in ((1, 10, "a"), (1, 10, "a"), (1, 11, "b"), (1, 12, "a"), (2, 11, "c")):
+            for slot, minute, channel_id in (
+                (1, 10, "a"),
+                (1, 10, "a"),
+                (1, 11, "b"),
+                (1, 12, "a"),
+                (2, 11, "c"),
+            ):
                 await log.mark_active(slot, minute, channel_id)
             assert sorted(await log.active(1, 0)) == ["a", "b"]
             assert sorted(await log.active(1, 11)) == ["a", "b"]
@@ -381,7 +395,16 @@ class MessageLogContract(ABC):
                             model.batches += [batch_id(number)] * len(batch)
                         else:
                             assert result == Conflict(head)
-                    case ("read", str(channel), int(low), int(high), int(limit), int(size), bool(back), bool(only)):
+                    case (
+                        "read",
+                        str(channel),
+                        int(low),
+                        int(high),
+                        int(limit),
+                        int(size),
+                        bool(back),
+                        bool(only),
+                    ):
                         page = await log.read(
                             channel,
                             low,

@@ -31,7 +31,7 @@ class MemoryProjections:
         self._channels_of: dict[str, set[str]] = {}
 
     async def apply(self, channel_id: str, events: Sequence[Event]) -> None:
-        """See Projections. Raises ValueError when a log does not begin with the making of its channel."""
+        """See Projections. Raises ValueError for events that no log can hold in this order."""
         channel = self._channels.get(channel_id)
         row = None if channel is None else channel.row
         fresh = pending(channel_id, 0 if row is None else row.watermark, events)
@@ -45,9 +45,8 @@ class MemoryProjections:
             if isinstance(body, MemberChanged) and row is not None:
                 before = members.get(body.user_id) or known.members.get(body.user_id)
                 after = after_change(before, event, body, row.history_visibility)
-                if after is not None:
-                    count += (after.role is not None) - (before is not None and before.role is not None)
-                    members[body.user_id] = after
+                count += (after.role is not None) - (before is not None and before.role is not None)
+                members[body.user_id] = after
             row = advance_channel(row, event, count)
             if event.client_message_id:
                 key = (event.actor_id, event.client_message_id)

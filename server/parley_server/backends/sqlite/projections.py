@@ -38,8 +38,9 @@ class SqliteProjections:
         self._apply = _ApplyWrite()
 
     async def apply(self, channel_id: str, events: Sequence[Event]) -> None:
-        """See Projections. Raises ValueError when a log does not begin with the making of its channel, and
-        StoreUnavailable."""
+        """See Projections. Raises ValueError for events that no log can hold in this order, and
+        StoreUnavailable.
+        """
         await self._database.write(self._apply, (channel_id, events), rows=len(events))
 
     async def watermark(self, channel_id: str) -> int:
@@ -73,9 +74,11 @@ class SqliteProjections:
         return await self._database.read(_seqs_of, client_id_key(channel_id, actor_id, client_message_id))
 
     async def behind(self, *, limit: int) -> tuple[str, ...]:
-        """Channels whose log goes on after their watermark, at most `limit`: what is to be applied again
-        after a
-        crash. Reads one small row per channel; meant for the start of a node."""
+        """Channels whose log goes on after their watermark, at most `limit`.
+
+        After a crash these are to be activated, which applies what is missing. Reads one small row per
+        channel: meant for the start of a node.
+        """
         return await self._database.read(_behind, limit)
 
 
@@ -105,8 +108,9 @@ _INSERT_CLIENT_IDS: Final = RowsStatement("INSERT OR IGNORE INTO client_id (key,
 
 class _ApplyWrite(Write[tuple[str, "Sequence[Event]"], None]):
     """Messages, nearly all there is, only move their channel's head: a few statements for the whole batch.
-    Other
-    events go through the rows that they change. Watermarks of busy channels are cached."""
+
+    Other events go through the rows that they change. Watermarks of busy channels are cached.
+    """
 
     durable = False
 
@@ -192,9 +196,8 @@ def _apply_rows(connection: apsw.Connection, channel_id: str, events: Sequence[E
         if isinstance(body, MemberChanged) and row is not None:
             held = members.get(body.user_id) or _member(connection, channel_id, body.user_id)
             after = after_change(held, event, body, row.history_visibility)
-            if after is not None:
-                count += (after.role is not None) - (held is not None and held.role is not None)
-                members[body.user_id] = after
+            count += (after.role is not None) - (held is not None and held.role is not None)
+            members[body.user_id] = after
         row = advance_channel(row, event, count)
     if row is None:
         raise ValueError("no events to apply")

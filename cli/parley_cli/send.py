@@ -1,0 +1,70 @@
+"""`parley send`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from parley_cli.arguments import JsonOption, TargetArgument
+from parley_cli.conversation import open_target
+from parley_cli.global_options import GlobalOptions
+from parley_cli.help_text import examples
+from parley_cli.message_text import read_text, text_of_argument
+from parley_cli.output import note, print_json, print_lines
+from parley_cli.render import json_line
+from parley_cli.session import run, signed_in
+from parley_cli.target import parse_target
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        epilog=examples(
+            "parley send @bob 'Hello!'",
+            "parley send '#trip' '내일 아침 9시에 만나요 🚄'",
+            "parley send @bob < letter.txt",
+            "uptime | parley send @bob",
+            "parley send @bob -- '-1 is negative'",
+        )
+    )(send)
+
+
+def send(
+    context: typer.Context,
+    target: TargetArgument,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="The message. Left out: all of standard input.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a message and wait until it is safe on disk.
+
+    Standard input is sent byte for byte, a line feed at its end included. It must be UTF-8.
+    When the answer is lost the command asks again with the same message id, so a message is written once.
+    """
+    options: GlobalOptions = context.obj
+    parse_target(target)  # A wrong target is said before anybody types a long message.
+    if text is None and sys.stdin.isatty():
+        note("Type the message. Ctrl-D on a new line sends it, Ctrl-C gives up.")
+    message = read_text(sys.stdin.buffer) if text is None else text_of_argument(text)
+
+    async def work() -> None:
+        async with signed_in(options) as client:
+            channel = await open_target(client, target)
+            sent = await channel.send(message)
+        if as_json:
+            fields = {
+                "channel_id": channel.id,
+                "seq": sent.seq,
+                "message_no": sent.message_no,
+                "create_time_ms": sent.create_time_ms,
+                "client_message_id": sent.client_message_id,
+                "duplicate": sent.duplicate,
+            }
+            print_json(json_line(fields))
+        else:
+            print_lines([f"sent, number {sent.message_no} in this conversation"])
+
+    run(options, work())

@@ -1,0 +1,178 @@
+"""`parley tail`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Annotated
+
+import typer
+
+import parley
+from parley_cli.arguments import JsonOption
+from parley_cli.conversation import open_target
+from parley_cli.event_view import event_fields, event_lines, people_of
+from parley_cli.follow import Shown, reconnect_wait_seconds
+from parley_cli.global_options import GlobalOptions
+from parley_cli.help_text import examples
+from parley_cli.names import Labels, Names
+from parley_cli.output import note, print_json, print_lines
+from parley_cli.render import clock_text, json_line
+from parley_cli.session import run, signed_in
+from parley_cli.target import parse_target
+
+_HISTORY_LIMIT = 10_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        epilog=examples(
+            "parley tail",
+            "parley tail @bob --history 20",
+            "parley --as bob tail --json | jq -r .text",
+        )
+    )(tail)
+
+
+def tail(
+    context: typer.Context,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TARGET", help="Only this conversation: @user, '#title' in quotes, or a channel id."
+        ),
+    ] = None,
+    history: Annotated[
+        int,
+        typer.Option(
+            "--history",
+            metavar="N",
+            min=0,
+            max=_HISTORY_LIMIT,
+            help="First show this many of the newest messages.",
+        ),
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happens, as it happens, until Ctrl-C.
+
+    A connection that breaks is made again, and what happened meanwhile is shown then: nothing is left out
+    and nothing is shown twice.
+    """
+    options: GlobalOptions = context.obj
+    if target is not None:
+        parse_target(target)
+
+    async def work() -> None:
+        async with signed_in(options, foreground=True) as client:
+            channel = await open_target(client, target) if target is not None else None
+            await _Tail(client, channel.id if channel else None, as_json).run(history)
+
+    run(options, work())
+
+
+class _Tail:
+    """One run of the command: which events were shown, and how they are shown."""
+
+    def __init__(self, client: parley.Client, only: str | None, as_json: bool) -> None:
+        self._client = client
+        self._only = only
+        self._as_json = as_json
+        self._names = Names(client)
+        self._labels = Labels(client, self._names)
+        self._shown = Shown({})
+
+    async def run(self, history: int) -> None:
+        """Show history, then what happens. Raises ParleyError for what no retry can mend."""
+        stream = self._client.events()
+        await stream.ready()
+        # From here on the stream holds what happens, so history and stream meet without a gap.
+        heads = _heads_of(stream)
+        self._shown = Shown(heads)
+        for message in await self._newest_messages(heads, history):
+            await self._show(message)
+        who = self._client.tokens.username if self._client.tokens else self._client.me
+        note(f"Listening as {who}. Ctrl-C ends.")
+        while True:
+            try:
+                async for event in stream:
+                    await self._show(event)
+                return  # The client was closed.
+            except parley.ParleyError as error:
+                stream = await self._connected_again(error)
+
+    async def _newest_messages(self, heads: dict[str, int], count: int) -> list[parley.MessageEvent]:
+        if not count:
+            return []
+        channel_ids = [self._only] if self._only is not None else list(heads)
+        found: list[parley.MessageEvent] = []
+        for channel_id in channel_ids:
+            before_seq = heads.get(channel_id, 0) + 1
+            channel = self._client.channel(channel_id)
+            found.extend([message async for message in channel.history(count, before_seq)])
+            found.sort(key=lambda message: (message.create_time_ms, message.channel_id, message.seq))
+            del found[:-count]
+        return found
+
+    async def _connected_again(self, error: parley.ParleyError) -> parley.EventStream:
+        """A new stream, once everything that was missed has been shown. Raises what no retry can mend."""
+        if not _mendable(error):
+            raise error
+        note("The connection is gone. Trying again …")
+        attempt = 0
+        while True:
+            attempt += 1
+            await asyncio.sleep(reconnect_wait_seconds(attempt, error.retry_after_seconds, random.random()))
+            try:
+                stream = self._client.events()
+                await stream.ready()
+                for gap in self._shown.gaps(_heads_of(stream)):
+                    await self._fill(gap.channel_id, gap.from_seq, gap.to_seq)
+            except parley.ParleyError as failure:
+                if not _mendable(failure):
+                    raise
+                error = failure
+                continue
+            note("Connected again.")
+            return stream
+
+    async def _fill(self, channel_id: str, from_seq: int, to_seq: int) -> None:
+        if self._only not in (None, channel_id):
+            return
+        try:
+            async for event in self._client.channel(channel_id).event_range(from_seq, to_seq):
+                await self._show(event)
+        except parley.ChannelNotFound:
+            return  # Not a member any more.
+
+    async def _show(self, event: parley.Event) -> None:
+        self._labels.changed(event)
+        if self._only in (None, event.channel_id) and self._shown.take(event.channel_id, event.seq):
+            await self._print(event)
+
+    async def _print(self, event: parley.Event) -> None:
+        await self._names.learn(people_of(event))
+        if self._as_json:
+            print_json(json_line(event_fields(event, self._names)))
+            return
+        label = await self._labels.label(event.channel_id)
+        clock = clock_text(event.create_time_ms, time.time_ns() // 1_000_000, None)
+        style = "" if isinstance(event, parley.MessageEvent) else "dim"
+        lines = event_lines(
+            event,
+            self._names,
+            clock=clock,
+            label=label if self._only is None else "",
+            direct=label.startswith("@"),
+        )
+        print_lines(lines, style=style)
+
+
+def _heads_of(stream: parley.EventStream) -> dict[str, int]:
+    return {channel_id: head.head_seq for channel_id, head in stream.heads.items()}
+
+
+def _mendable(error: parley.ParleyError) -> bool:
+    return error.advice in (parley.Advice.RETRY, parley.Advice.LATER, parley.Advice.RESYNC)
