@@ -26,6 +26,9 @@ class Metrics:
         self.streams_ended = Counter(
             "parley_streams_ended", "Streams ended by the server.", ("reason",), registry=self.registry
         )
+        self.streams_lagged = Counter(
+            "parley_streams_lagged", "Times that a stream fell behind its reader.", registry=self.registry
+        )
         self.events_delivered = Counter(
             "parley_events_delivered", "Events handed to sessions.", registry=self.registry
         )

@@ -49,10 +49,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Idle channels kept in memory."""
     waiting_per_channel: int = 4096
     """Writes that wait for one channel."""
-    outbox_events: int = 4096
-    """Events, replies and controls that wait to be written to one stream."""
-    outbox_bytes: int = 1024 * 1024
-    """Bytes that wait to be written to one stream."""
+    outbox_events: int = 256
+    """Events that wait to be written to one stream; one more and the stream lags."""
+    outbox_bytes: int = 256 * 1024
+    """Bytes that wait to be written to one stream; more and the stream lags."""
+    outboxes_bytes: int = 512 * 1024 * 1024
+    """Bytes that wait to be written to all streams; more and the fullest lags."""
+    replay_events: int = 1000
+    """Missed events that are sent to a returning device; if there are more it is told the heads."""
+    fanout_on_write_members: int = 500
+    """Members up to which every message is announced in each member's feed."""
     frame_bytes: int = 64 * 1024
     """Where a stream frame ends, though one event always fits."""
 
@@ -85,6 +91,14 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A client in the foreground not heard for this long is taken for gone."""
     background_lease_seconds: float = 240.0
     """The same in the background."""
+    missing_position_seconds: float = 0.05
+    """How long a hole in a feed's positions may last before the feed is read."""
+    acknowledge_seconds: float = 30.0
+    """How long an acknowledged cursor may wait to be stored."""
+    slow_reader_seconds: float = 300.0
+    """A client that takes nothing at all for this long is disconnected."""
+    token_warning_seconds: float = 60.0
+    """How long before its access token runs out a stream is warned."""
     reconnect_spread_seconds: float = 30.0
     """Clients told to reconnect at once are spread over at most this long."""
 

@@ -30,18 +30,21 @@ from parley_server.accounts.operator import ensure_operator
 from parley_server.accounts.passwords import PasswordPool
 from parley_server.accounts.service import AccountService
 from parley_server.accounts.settings import AccountSettings
+from parley_server.api import frames
 from parley_server.api.admin import AdminServicer
 from parley_server.api.auth import AuthServicer
 from parley_server.api.channel import ChannelServicer
 from parley_server.api.chat import ChatCalls, ChatServicer
-from parley_server.api.connect import StreamServices
 from parley_server.api.health import HealthChecks
 from parley_server.api.interceptor import CallInterceptor
 from parley_server.api.rates import RateCheck
 from parley_server.api.server import Servicers, add_port, make_server
 from parley_server.api.sessions import Sessions
+from parley_server.api.stream_services import StreamServices
 from parley_server.api.user import UserServicer
+from parley_server.backends.memory.feed import MemoryFeed
 from parley_server.backends.memory.rate_limiter import MemoryRateLimiter
+from parley_server.backends.memory.routes import MemoryRoutes
 from parley_server.backends.sql.accounts import SqlAccounts
 from parley_server.backends.sql.migrate import SchemaTooNew
 from parley_server.backends.sqlite.database import ChatDatabase, DatabaseTooNew, ForeignDatabase
@@ -51,11 +54,13 @@ from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.positions import SqlitePositions
 from parley_server.backends.sqlite.projections import SqliteProjections
 from parley_server.chat.activation import ActivationLimits
+from parley_server.chat.catch_up import CatchUp
 from parley_server.chat.channels import Channels
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.history import History
 from parley_server.chat.hub import Hub
 from parley_server.chat.inbox import Inbox
+from parley_server.chat.joining import Joins
 from parley_server.chat.messages import Messages
 from parley_server.chat.owner import OwnerLimits, OwnerPorts
 from parley_server.chat.owners import Owners
@@ -145,9 +150,17 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             settings=account_settings,
         )
 
+        incarnation = secrets.token_hex(8)
+        feed = MemoryFeed(incarnation)
         hub = Hub()
         owners = Owners(
-            OwnerPorts(message_log, projections, Fanout(hub), clock, lambda: secrets.token_bytes(16)),
+            OwnerPorts(
+                message_log,
+                projections,
+                Fanout(hub, feed, write_limit=limits.fanout_on_write_members),
+                clock,
+                lambda: secrets.token_bytes(16),
+            ),
             OwnerLimits(waiting_commands=limits.waiting_per_channel, activation=ActivationLimits()),
             channels_limit=limits.channels_in_memory,
         )
@@ -168,11 +181,17 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
 
         metrics = Metrics()
         rates = RateCheck(MemoryRateLimiter(clock), settings.rates)
-        sessions = Sessions(clock, settings.sessions, streams_limit=limits.streams, random=random.random)
+        sessions = Sessions(
+            clock,
+            settings.sessions,
+            streams_limit=limits.streams,
+            waiting_limit_bytes=limits.outboxes_bytes,
+            random=random.random,
+        )
         stack.callback(
             authenticator.subscribe(lambda user_id, device_id, _: sessions.revoked(user_id, device_id))
         )
-        calls = ChatCalls(messages, hub, clock)
+        calls = ChatCalls(messages, positions, feed, hub, clock)
         health = HealthChecks({"store.log": lambda: message_log.head(""), "store.accounts": accounts.ping})
         await health.check()
         server = make_server(
@@ -196,7 +215,17 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                     authenticator=authenticator,
                     rates=rates,
                     calls=calls,
-                    inbox=inbox,
+                    incarnation=incarnation,
+                    joins=Joins(
+                        feed,
+                        inbox,
+                        positions,
+                        projections,
+                        watch_above_members=limits.fanout_on_write_members,
+                        replay_limit_events=limits.replay_events,
+                    ),
+                    catch_up=CatchUp(history, projections, positions, feed, frames.read_position),
+                    routes=MemoryRoutes(clock),
                     hub=hub,
                     sessions=sessions,
                     clock=clock,

@@ -15,12 +15,12 @@ from parley.chat.v1 import (
     message_requests_pb2,
     stream_pb2,
 )
-from parley_runtime.refusal import Reason, Refusal
-from parley_server.api import convert
+from parley_runtime.refusal import Reason, Refusal, invalid_field
+from parley_server.api import convert, frames
 from parley_server.api.call_context import current_caller
 from parley_server.api.paging import page_size_of, page_token_for, place_of
 from parley_server.chat import codec
-from parley_server.chat.framing import control_field
+from parley_server.chat.cursor import cursor_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from parley_server.chat.hub import Hub
     from parley_server.chat.inbox import Inbox, InboxEntry
     from parley_server.chat.messages import Messages
+    from parley_server.ports.feed import Feed
+    from parley_server.ports.positions import FeedCursor, Positions
 
 PREVIEW_CODE_POINTS = 256
 
@@ -42,8 +44,10 @@ PREVIEW_CODE_POINTS = 256
 class ChatCalls:
     """Requests that come by unary call and on streams alike. All raise Refusal."""
 
-    def __init__(self, messages: Messages, hub: Hub, clock: Clock) -> None:
+    def __init__(self, messages: Messages, positions: Positions, feed: Feed, hub: Hub, clock: Clock) -> None:
         self._messages = messages
+        self._positions = positions
+        self._feed = feed
         self._hub = hub
         self._clock = clock
 
@@ -62,13 +66,25 @@ class ChatCalls:
     ) -> message_requests_pb2.MarkReadResponse:
         """Raise the read position and tell the user's open sessions."""
         mark = await self._messages.mark_read(caller.user_id, request.channel_id, request.seq)
-        news = stream_pb2.Control(
-            read_position=stream_pb2.ReadPosition(
-                channel_id=request.channel_id, read_seq=mark.seq, read_message_no=mark.message_no
-            )
-        )
-        self._hub.control(caller.user_id, control_field(news.SerializeToString()))
+        position = await self._feed.announce(caller.user_id, request.channel_id, read_seq=mark.seq)
+        self._hub.control(caller.user_id, frames.read_position(request.channel_id, mark), position)
         return message_requests_pb2.MarkReadResponse(read_seq=mark.seq, read_message_no=mark.message_no)
+
+    def check_cursor(self, caller: Caller, request: message_requests_pb2.AckEventsRequest) -> FeedCursor:
+        """What the cursor means. Raises Refusal when it is not one of the user's."""
+        cursor = cursor_of(caller.user_id, request.cursor)
+        if cursor is None:
+            raise invalid_field("cursor", "is not a cursor of this user: pass it as it came on the stream")
+        return cursor
+
+    async def acknowledge(self, caller: Caller, cursor: str) -> None:
+        """Store how far the device has everything. The cursor was checked. A cursor of a lost feed has no
+        effect.
+        """
+        kept = cursor_of(caller.user_id, cursor)
+        newest = await self._feed.cursor(caller.user_id)
+        if kept is not None and kept.epoch == newest.epoch and kept.position <= newest.position:
+            await self._positions.acknowledge(caller.user_id, caller.device_id, kept)
 
     def heartbeat(self) -> stream_pb2.HeartbeatResponse:
         """The answer to a heartbeat, whoever's lease it renewed."""
@@ -112,6 +128,14 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
         self, request: message_requests_pb2.SendMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> message_requests_pb2.SendMessageResponse:
         return sent_message(await self._calls.post(current_caller(), request))
+
+    async def AckEvents(
+        self, request: message_requests_pb2.AckEventsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.AckEventsResponse:
+        caller = current_caller()
+        self._calls.check_cursor(caller, request)
+        await self._calls.acknowledge(caller, request.cursor)
+        return message_requests_pb2.AckEventsResponse()
 
     async def MarkRead(
         self, request: message_requests_pb2.MarkReadRequest, context: grpc.aio.ServicerContext[Any, Any]

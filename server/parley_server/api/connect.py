@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,56 +10,36 @@ from google.protobuf.message import DecodeError
 
 from parley.chat.v1 import stream_pb2
 from parley_runtime.refusal import Reason, Refusal, invalid_field
-from parley_runtime.status import status_of
-from parley_server.api import convert
-from parley_server.api.chat import ChatCalls, sent_message
-from parley_server.api.interceptor import malformed, store_unavailable, too_large
+from parley_server.api import frames
+from parley_server.api.interceptor import malformed, store_unavailable
+from parley_server.api.stream_requests import StreamRequests
+from parley_server.chat.cursor import CURSOR_LIMIT_BYTES, cursor_prefix
 from parley_server.chat.farewell import Farewell, refusal_for
-from parley_server.chat.framing import control_field, reply_field
+from parley_server.chat.framing import cursor_field, reply_field
 from parley_server.chat.outbox import OutboxLimits
+from parley_server.chat.resume import Replayed
 from parley_server.chat.session import Phase, Session, Verdict
+from parley_server.ports.feed import EpochChanged
 from parley_server.ports.message_log import StoreUnavailable
+from parley_server.ports.routes import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Collection, Coroutine
 
-    from parley_runtime.clock import Clock
-    from parley_runtime.metrics import Metrics
-    from parley_runtime.settings import Limits
-    from parley_runtime.settings import Sessions as SessionSettings
-    from parley_server.accounts.authenticator import Authenticator
     from parley_server.accounts.caller import Caller
-    from parley_server.api.rates import RateCheck
-    from parley_server.api.sessions import Sessions
-    from parley_server.chat.hub import Hub
-    from parley_server.chat.inbox import Inbox
+    from parley_server.api.stream_services import StreamServices
+    from parley_server.chat.joining import Joining
     from parley_server.ports.stream import DeviceStream
 
-CURSOR_LIMIT_BYTES = 256
 CLIENT_NAME_LIMIT_BYTES = 128
-# A head takes about 60 to 110 bytes; a page of this many stays well below a frame.
-HEADS_PER_DIGEST = 400
+KNOWN_CHANNELS_LIMIT = 1000
+FIELDS_LIMIT = 2048
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class StreamServices:
-    """What a chat stream works with. `new_session_id` and `new_error_id` make fresh opaque ids."""
-
-    node_id: str
-    authenticator: Authenticator
-    rates: RateCheck
-    calls: ChatCalls
-    inbox: Inbox
-    hub: Hub
-    sessions: Sessions
-    clock: Clock
-    metrics: Metrics
-    limits: Limits
-    session_settings: SessionSettings
-    new_session_id: Callable[[], str]
-    new_error_id: Callable[[], str]
+class StreamGone(Exception):
+    """The stream ended while something was being prepared for it."""
 
 
 class ChatStream:
@@ -71,23 +50,26 @@ class ChatStream:
     def __init__(self, services: StreamServices, *, subscribe: bool) -> None:
         self._services = services
         self._subscribe = subscribe
-        self._session = Session(
-            OutboxLimits(
-                services.limits.outbox_events, services.limits.outbox_bytes, services.limits.frame_bytes
-            )
-        )
+        limits = services.limits
+        self._session = Session(OutboxLimits(limits.outbox_events, limits.outbox_bytes, limits.frame_bytes))
         self._stream: DeviceStream | None = None
         self._caller: Caller | None = None
         self._session_id = ""
+        self._cursor_prefix = ""
+        self._epoch = ""
+        self._requests: StreamRequests | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight = 0
-        self._sending = asyncio.Lock()
         self._writable = True
+        self._blocked_since: float | None = None
         self._drained: asyncio.Future[None] | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
-        self._heard_at = services.clock.monotonic()
+        self._position_timer: asyncio.TimerHandle | None = None
+        self._heard_at = self._pinged_at = self._stored_at = services.clock.monotonic()
+        self._stored_cursor = ""
+        self._warned = False
         self._foreground = True
         self._leaving = False
+        self._counted_bytes = 0
 
     # What the registry and the hub see
 
@@ -107,38 +89,58 @@ class ChatStream:
     def device_id(self) -> str:
         return self._caller.device_id if self._caller else ""
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._session.outbox.waiting_bytes
+
     def touch(self, *, foreground: bool | None) -> None:
         self._heard_at = self._services.clock.monotonic()
         if foreground is not None:
             self._foreground = foreground
 
-    def check_lease(self, monotonic: float, now_ms: int) -> None:
+    def lag_now(self) -> None:
+        if self._session.phase is Phase.LIVE:
+            self._session.lag_now()
+            self._obey(Verdict.LAGGING)
+
+    def tick(self, monotonic: float, now_ms: int) -> None:
         settings = self._services.session_settings
-        lease_seconds = settings.lease_seconds if self._foreground else settings.background_lease_seconds
-        if self._caller is not None and now_ms >= self._caller.expire_time_ms:
+        caller, session = self._caller, self._session
+        if caller is None or session.phase in (Phase.AWAITING_HELLO, Phase.ENDED):
+            return
+        lease_seconds = self._lease_seconds()
+        if now_ms >= caller.expire_time_ms:
             self.leave(Farewell.TOKEN_EXPIRED, 0.0)
-        elif self._session.phase is not Phase.AWAITING_HELLO and monotonic - self._heard_at > lease_seconds:
+        elif monotonic - self._heard_at > lease_seconds:
             self.leave(Farewell.LEASE_EXPIRED, 0.0)
+        elif (
+            self._blocked_since is not None and monotonic - self._blocked_since > settings.slow_reader_seconds
+        ):
+            self.leave(Farewell.SLOW_READER, 0.0)
+        elif session.phase is not Phase.JOINING:
+            self._remind(monotonic, now_ms, caller)
 
     def leave(self, farewell: Farewell, reconnect_after_seconds: float) -> None:
         if self._stream is None or self._session.phase is Phase.ENDED:
             return
-        go_away = stream_pb2.GoAway(reason=farewell.value)  # type: ignore[arg-type]
-        go_away.reconnect_after.FromNanoseconds(int(reconnect_after_seconds * 1e9))
-        control = stream_pb2.Control(go_away=go_away)
-        self._stream.send_encoded(control_field(control.SerializeToString()))
+        resumable = farewell is not Farewell.DEVICE_REVOKED
+        field = frames.go_away(farewell, reconnect_after_seconds, (), resumable=resumable)
+        self._stream.send_encoded(field)
         self._end(refusal_for(farewell, reconnect_after_seconds))
 
-    def deliver(self, channel_id: str, first_seq: int, fields: Collection[bytes]) -> None:
+    def deliver(
+        self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
+    ) -> None:
         self._services.metrics.events_delivered.inc(len(fields))
-        self._obey(self._session.deliver(channel_id, first_seq, fields))
+        self._obey(self._session.deliver(channel_id, first_seq, fields, position))
 
     def depart(self, channel_id: str, seq: int) -> None:
         self._session.depart(channel_id, seq)
 
-    def control(self, field: bytes) -> None:
-        if self._session.phase is Phase.LIVE:
-            self._put(field)
+    def control(self, field: bytes, position: int | None) -> None:
+        # While joining, Welcome must come first; the heads and the feed that are read then know of it.
+        if self._session.phase in (Phase.LIVE, Phase.CATCHING_UP):
+            self._put(field, position)
 
     # What the transport calls
 
@@ -172,6 +174,7 @@ class ChatStream:
 
     def writable(self) -> None:
         self._writable = True
+        self._blocked_since = None
         if self._session.phase is not Phase.ENDED:
             self._flush()
 
@@ -188,89 +191,30 @@ class ChatStream:
 
     def _request(self, request: stream_pb2.ConnectRequest, size_bytes: int) -> None:
         kind = request.WhichOneof("request")
-        if self._session.phase is Phase.AWAITING_HELLO:
+        if self._requests is None:
             if kind != "hello":
                 raise Refusal(Reason.HELLO_REQUIRED, "The first frame must be a Hello.")
             self._hello(request.hello)
-            return
-        if kind == "hello":
+        elif kind == "hello":
             raise Refusal(Reason.HELLO_REPEATED, "A stream has one Hello, as its first frame.")
-        if kind == "goodbye":
+        elif kind == "goodbye":
             self._finish()
-            return
-        if self._in_flight >= self._services.limits.requests_in_flight:
-            self._refuse(
-                request,
-                Refusal(
-                    Reason.TOO_MANY_IN_FLIGHT,
-                    f"{self._in_flight} requests wait for an answer. Wait for replies before sending more.",
-                ),
-            )
-            return
-        if size_bytes > self._services.limits.request_bytes:
-            self._refuse(request, too_large(size_bytes, self._services.limits.request_bytes))
-            return
-        self._in_flight += 1
-        self._start(self._answer(request, kind or ""))
-
-    async def _answer(self, request: stream_pb2.ConnectRequest, kind: str) -> None:
-        reply = stream_pb2.Reply(request_id=request.request_id)
-        code = "OK"
-        try:
-            await self._serve(request, kind, reply)
-        except Refusal as refusal:
-            code = refusal.reason.code.name
-            reply.error.CopyFrom(status_of(refusal))
-        except StoreUnavailable as error:
-            code = "UNAVAILABLE"
-            reply.error.CopyFrom(status_of(store_unavailable(kind, error)))
-        except Exception as error:
-            code = "INTERNAL"
-            error_id = self._services.new_error_id()
-            log.error("stream request failed", request=kind, error_id=error_id, exc_info=error)
-            text = f"The server failed. Report this id to its operators: {error_id}"
-            reply.error.CopyFrom(status_of(Refusal(Reason.INTERNAL, text)))
-        finally:
-            self._in_flight -= 1
-        self._services.metrics.stream_requests.labels(kind, code).inc()
-        self._reply(reply)
-        if self._leaving and self._in_flight == 0:
-            self._end(None)
-
-    async def _serve(self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply) -> None:
-        caller, services = self._caller, self._services
-        assert caller is not None
-        match kind:
-            case "send_message":
-                # One after the other up to the queue of the channel: messages keep the order in which they
-                # came.
-                async with self._sending:
-                    await services.rates.take("send", caller.user_id)
-                    done = services.calls.post(caller, request.send_message)
-                reply.send_message.CopyFrom(sent_message(await done))
-            case "mark_read":
-                await services.rates.take("call", caller.user_id)
-                reply.mark_read.CopyFrom(await services.calls.mark_read(caller, request.mark_read))
-            case "heartbeat":
-                self.touch(foreground=request.heartbeat.foreground)
-                reply.heartbeat.CopyFrom(services.calls.heartbeat())
-            case _:
-                raise Refusal(
-                    Reason.UNKNOWN_REQUEST,
-                    "The frame carries no request that this server knows. Check the client's version.",
-                )
-
-    def _refuse(self, request: stream_pb2.ConnectRequest, refusal: Refusal) -> None:
-        self._services.metrics.stream_requests.labels(
-            request.WhichOneof("request") or "", refusal.reason.code.name
-        ).inc()
-        self._reply(stream_pb2.Reply(request_id=request.request_id, error=status_of(refusal)))
+        else:
+            self._requests.submit(request, size_bytes)
 
     def _reply(self, reply: stream_pb2.Reply) -> None:
         if reply.request_id and self._session.phase is not Phase.ENDED:
             self._put(reply_field(reply.SerializeToString()))
 
-    # Joining
+    def _requests_idle(self) -> None:
+        if self._leaving:
+            self._end(None)
+
+    def _reauthenticated(self, caller: Caller) -> None:
+        self._caller = caller
+        self._warned = False
+
+    # Joining and catching up
 
     def _hello(self, hello: stream_pb2.Hello) -> None:
         if len(hello.cursor.encode()) > CURSOR_LIMIT_BYTES:
@@ -279,126 +223,240 @@ class ChatStream:
             )
         if len(hello.client.encode()) > CLIENT_NAME_LIMIT_BYTES:
             raise invalid_field("hello.client", f"must have at most {CLIENT_NAME_LIMIT_BYTES} bytes")
+        if len(hello.known_channels) > KNOWN_CHANNELS_LIMIT:
+            raise invalid_field("hello.known_channels", f"may name {KNOWN_CHANNELS_LIMIT} channels")
+        caller = self._caller
+        assert caller is not None
         if self._hello_timer is not None:
             self._hello_timer.cancel()
         self.touch(foreground=hello.foreground)
         self._session_id = self._services.new_session_id()
+        self._requests = StreamRequests(
+            self._services,
+            caller,
+            self._session_id,
+            reply=self._reply,
+            idle=self._requests_idle,
+            touch=lambda foreground: self.touch(foreground=foreground),
+            reauthenticated=self._reauthenticated,
+        )
         self._session.hello()
-        # Listening begins before the heads are read: what is committed in between is spliced in by seq.
+        # Listening begins before anything is read: what is committed in between is noted and follows from the
+        # log.
         self._services.sessions.named(self._session_id, self)
         self._services.hub.add(self)
-        self._start(self._join(bool(hello.cursor)))
+        self._start(self._join(caller, hello))
 
     def _hello_is_late(self) -> None:
         self._end(Refusal(Reason.HELLO_REQUIRED, "No Hello came in time. Send it as the first frame."))
 
-    async def _join(self, had_cursor: bool) -> None:
-        caller = self._caller
-        assert caller is not None
+    async def _join(self, caller: Caller, hello: stream_pb2.Hello) -> None:
+        services = self._services
         try:
-            await self._services.rates.take("stream", caller.user_id)
-            self._put(self._welcome(had_cursor))
-            known: list[tuple[str, int]] = []
-            async for page in self._services.inbox.heads(caller.user_id):
-                for start in range(0, len(page), HEADS_PER_DIGEST):
-                    heads = [
-                        convert.head_message(row, read)
-                        for row, read in page[start : start + HEADS_PER_DIGEST]
-                    ]
-                    known.extend((head.channel_id, head.head_seq) for head in heads)
-                    digest = stream_pb2.Control(digest=stream_pb2.Digest(heads=heads))
-                    await self._room()
-                    self._put(control_field(digest.SerializeToString()))
-            self._obey(self._session.join(known))
-            self._put(control_field(stream_pb2.Control(caught_up=stream_pb2.CaughtUp()).SerializeToString()))
+            await services.rates.take("stream", caller.user_id)
+            await services.routes.add(
+                caller.user_id, self._route(caller), lease_seconds=self._lease_seconds()
+            )
+            known = {entry.channel_id: entry.seq for entry in hello.known_channels}
+            joining = await services.joins.read(caller.user_id, caller.device_id, hello.cursor, known)
+            await self._begin(caller, joining)
+            await self._catch_up_now(caller)
+        except StreamGone:
+            pass
         except Refusal as refusal:
             self._end(refusal)
         except StoreUnavailable as error:
             self._end(store_unavailable("join", error))
         except Exception as error:
-            error_id = self._services.new_error_id()
-            log.error("stream could not join", error_id=error_id, exc_info=error)
-            self._end(
-                Refusal(Reason.INTERNAL, f"The server failed. Report this id to its operators: {error_id}")
-            )
+            self._end_by_defect("stream could not join", error)
 
-    def _welcome(self, had_cursor: bool) -> bytes:
-        limits, settings = self._services.limits, self._services.session_settings
-        reason = stream_pb2.RESET_REASON_NOT_SUPPORTED if had_cursor else stream_pb2.RESET_REASON_NO_CURSOR
-        welcome = stream_pb2.Welcome(
-            session_id=self._session_id,
-            node_id=self._services.node_id,
-            reset=stream_pb2.Reset(reason=reason),
-            limits=stream_pb2.Limits(
-                text_code_points=limits.text_code_points,
-                request_bytes=limits.request_bytes,
-                requests_in_flight=limits.requests_in_flight,
-            ),
+    async def _begin(self, caller: Caller, joining: Joining) -> None:
+        self._epoch = joining.cursor.epoch
+        self._cursor_prefix = cursor_prefix(caller.user_id, self._epoch)
+        services = self._services
+        self._put(
+            frames.welcome(
+                caller.user_id,
+                self._session_id,
+                services.node_id,
+                joining,
+                services.limits,
+                services.session_settings,
+                services.clock.now_ms(),
+            )
         )
-        welcome.heartbeat_interval.FromNanoseconds(int(settings.heartbeat_seconds * 1e9))
-        welcome.server_time.FromMilliseconds(self._services.clock.now_ms())
-        return control_field(stream_pb2.Control(welcome=welcome).SerializeToString())
+        for page in frames.digests(joining.told):
+            await self._room()
+            self._put(page)
+        heads = ((head.channel_id, head.head_seq) for head in joining.heads)
+        match joining.resume:
+            case Replayed(position=position, since=since):
+                self._session.join(position, heads, since)
+            case _:
+                self._session.join(joining.cursor.position, heads, {})
+
+    async def _catch_up(self, caller: Caller) -> None:
+        try:
+            await self._catch_up_now(caller)
+        except StreamGone:
+            pass
+        except (StoreUnavailable, EpochChanged) as error:
+            self._end(store_unavailable("catch up", StoreUnavailable(str(error))))
+        except Exception as error:
+            self._end_by_defect("stream could not catch up", error)
+
+    async def _catch_up_now(self, caller: Caller) -> None:
+        await self._services.catch_up.run(self._session, caller.user_id, self._epoch, self._room)
+        self._session.put(frames.caught_up())
+        # Heads and events before this are in the queue: the cursor that covers them may follow.
+        self._session.outbox.reach(self._session.position)
+        self._flush()
 
     async def _room(self) -> None:
-        """Wait until what was put has been handed to the transport."""
-        while not self._writable and self._session.phase is not Phase.ENDED:
+        """Hand out what waits and wait until there is room for more. Raises StreamGone."""
+        self._flush()
+        while not self._session.outbox.has_room:
+            if self._session.phase is Phase.ENDED:
+                raise StreamGone
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
+        if self._session.phase is Phase.ENDED:
+            raise StreamGone
+
+    def _positions_are_late(self) -> None:
+        self._position_timer = None
+        if self._session.waits_for_positions:
+            self._session.suspect()
+            self._obey(Verdict.MISSING)
 
     # Writing and ending
 
-    def _put(self, field: bytes) -> None:
-        self._obey(self._session.put(field))
+    def _put(self, field: bytes, position: int | None = None) -> None:
+        if len(self._session.outbox) >= FIELDS_LIMIT:
+            # Events are bounded by lagging; replies and controls only by a client that reads them.
+            self.leave(Farewell.SLOW_READER, 0.0)
+            return
+        self._obey(self._session.put(field, position))
 
     def _obey(self, verdict: Verdict) -> None:
-        match verdict:
-            case Verdict.TAKEN:
-                self._flush()
-            case Verdict.TOO_SLOW:
-                self.leave(Farewell.SLOW_READER, 0.0)
-            case Verdict.GAP:
-                # A hole is never passed on: the client comes back and is told where every log ends.
-                log.error("gap in live delivery", session_id=self._session_id)
-                self.leave(Farewell.SLOW_READER, 0.0)
+        caller = self._caller
+        if verdict is not Verdict.PASSED:
+            self._flush()
+        if verdict in (Verdict.TAKEN, Verdict.PASSED) or caller is None:
+            if self._session.waits_for_positions and self._position_timer is None:
+                self._position_timer = asyncio.get_running_loop().call_later(
+                    self._services.session_settings.missing_position_seconds, self._positions_are_late
+                )
+            return
+        if verdict is Verdict.LAGGING and self._session.lag is not None:
+            self._services.metrics.streams_lagged.inc()
+            self._session.put(frames.lagging(self._session.lag))
+        self._start(self._catch_up(caller))
 
     def _flush(self) -> None:
-        outbox = self._session.outbox
-        while self._writable and len(outbox) and self._stream is not None:
+        session = self._session
+        while self._writable and len(session.outbox) and self._stream is not None:
+            frame = session.next_frame()
+            message = frame.message
+            if frame.position is not None:
+                message += cursor_field(f"{self._cursor_prefix}{frame.position}")
             self._services.metrics.frames_sent.inc()
-            self._writable = self._stream.send_encoded(outbox.next_frame())
-        if self._writable and self._drained is not None:
+            self._writable = self._stream.send_encoded(message)
+        if not self._writable and self._blocked_since is None:
+            self._blocked_since = self._services.clock.monotonic()
+        if self._drained is not None and session.outbox.has_room:
             self._drained.set_result(None)
             self._drained = None
+        if self._counted_bytes != session.outbox.waiting_bytes:
+            change = session.outbox.waiting_bytes - self._counted_bytes
+            self._counted_bytes += change
+            self._services.sessions.waiting_changed(change)
+
+    def _remind(self, monotonic: float, now_ms: int, caller: Caller) -> None:
+        settings = self._services.session_settings
+        left_seconds = (caller.expire_time_ms - now_ms) / 1000
+        if left_seconds < settings.token_warning_seconds and not self._warned:
+            self._warned = True
+            self._put(frames.auth_expiring(caller.expire_time_ms))
+        if monotonic - self._pinged_at >= settings.heartbeat_seconds:
+            self._pinged_at = monotonic
+            self._start(self._ping(caller))
+        if monotonic - self._stored_at >= settings.acknowledge_seconds:
+            self._stored_at = monotonic
+            self._store_acknowledged()
+
+    async def _ping(self, caller: Caller) -> None:
+        try:
+            cursor = await self._services.joins.cursor(caller.user_id)
+            await self._services.routes.add(
+                caller.user_id, self._route(caller), lease_seconds=self._lease_seconds()
+            )
+        except StoreUnavailable:
+            # Feeds and routes may be gone for a while; the client's own frames keep the lease here.
+            return
+        if self._session.phase is Phase.LIVE:
+            self._put(frames.ping(cursor))
+
+    def _store_acknowledged(self) -> None:
+        caller = self._caller
+        cursor = self._requests.acknowledged if self._requests else ""
+        if caller is not None and cursor and cursor != self._stored_cursor:
+            self._stored_cursor = cursor
+            self._services.sessions.store(self._services.calls.acknowledge(caller, cursor))
 
     def _finish(self) -> None:
         """The client sends no more: answer what is in flight, then end with OK."""
         self._leaving = True
-        if self._in_flight == 0:
+        if self._requests is None or self._requests.in_flight == 0:
             self._end(None)
+
+    def _end_by_defect(self, what: str, error: Exception) -> None:
+        error_id = self._services.new_error_id()
+        log.error(what, error_id=error_id, exc_info=error)
+        self._end(Refusal(Reason.INTERNAL, f"The server failed. Report this id to its operators: {error_id}"))
 
     def _end(self, refusal: Refusal | None) -> None:
         if self._stream is None or self._session.phase is Phase.ENDED:
             return
         if refusal is None:
             while len(self._session.outbox):
-                self._stream.send_encoded(self._session.outbox.next_frame())
+                self._stream.send_encoded(self._session.next_frame().message)
         else:
             self._services.metrics.streams_ended.labels(refusal.reason.text).inc()
         self._release()
         self._stream.close(refusal)
 
     def _release(self) -> None:
+        if self._session.phase is not Phase.ENDED:
+            self._store_acknowledged()
+            if self._caller is not None and self._session_id:
+                self._services.sessions.store(
+                    self._services.routes.remove(self._caller.user_id, self._route(self._caller))
+                )
         self._session.end()
         self._services.hub.remove(self)
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
+        self._services.sessions.waiting_changed(-self._counted_bytes)
+        self._counted_bytes = 0
+        for timer in (self._hello_timer, self._position_timer):
+            if timer is not None:
+                timer.cancel()
         if self._drained is not None:
-            self._drained.cancel()
+            self._drained.set_result(None)
             self._drained = None
+        if self._requests is not None:
+            self._requests.cancel()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
+
+    def _lease_seconds(self) -> float:
+        settings = self._services.session_settings
+        return settings.lease_seconds if self._foreground else settings.background_lease_seconds
+
+    def _route(self, caller: Caller) -> Route:
+        services = self._services
+        return Route(services.node_id, services.incarnation, caller.device_id, self._session_id)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

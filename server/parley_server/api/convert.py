@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parley.channel.v1 import channel_pb2
-from parley.chat.v1 import stream_pb2
 
 if TYPE_CHECKING:
     from parley_server.ports.positions import ReadMark
@@ -36,17 +35,6 @@ def member_message(row: MemberRow, read: ReadMark) -> channel_pb2.Member:
         role=row.role.value if row.role else 0,  # type: ignore[arg-type]
         joined_seq=row.joined_seq,
         read_seq=read.seq,
-    )
-
-
-def head_message(row: InboxRow, read: ReadMark) -> stream_pb2.ChannelHead:
-    """Where the channel's log ends and how far the user has read."""
-    return stream_pb2.ChannelHead(
-        channel_id=row.channel.channel_id,
-        head_seq=row.channel.watermark,
-        head_message_no=row.channel.message_no,
-        read_seq=read.seq,
-        read_message_no=read.message_no,
     )
 
 

@@ -16,7 +16,7 @@ from parley.channel.v1 import channel_service_pb2_grpc
 from parley.chat.v1 import chat_service_pb2, chat_service_pb2_grpc
 from parley.user.v1 import user_service_pb2_grpc
 from parley_runtime.settings import AddressUnusable, Settings, SettingsError, Tls
-from parley_server.api.connect import ChatStream, StreamServices
+from parley_server.api.connect import ChatStream
 from parley_server.api.reflection import add_reflection
 from parley_server.transport import grpcio as grpcio_transport
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from parley_server.api.chat import ChatServicer
     from parley_server.api.health import HealthChecks
     from parley_server.api.interceptor import CallInterceptor
+    from parley_server.api.stream_services import StreamServices
     from parley_server.api.user import UserServicer
 
 # Requests are refused at their own limit with our status; what the transport takes must be a little more.

@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat.farewell import Farewell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from parley_runtime.clock import Clock
     from parley_runtime.settings import Sessions as SessionSettings
     from parley_server.accounts.caller import Caller
 
 SWEEP_SECONDS = 1.0
+
+log = structlog.get_logger()
 
 
 class OpenStream(Protocol):
@@ -31,8 +35,17 @@ class OpenStream(Protocol):
         """The client was heard; None keeps the foreground state."""
         ...
 
-    def check_lease(self, monotonic: float, now_ms: int) -> None:
-        """End the stream if its lease or its token has run out."""
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be written to it."""
+        ...
+
+    def tick(self, monotonic: float, now_ms: int) -> None:
+        """Do what time asks for: end the stream if its lease or token has run out, remind, ping, store."""
+        ...
+
+    def lag_now(self) -> None:
+        """Give up what waits; it follows from the log when the client reads."""
         ...
 
     def leave(self, farewell: Farewell, reconnect_after_seconds: float) -> None:
@@ -44,12 +57,21 @@ class Sessions:
     """Registry of streams. Bounded: one too many is refused with SERVER_BUSY."""
 
     def __init__(
-        self, clock: Clock, settings: SessionSettings, *, streams_limit: int, random: Callable[[], float]
+        self,
+        clock: Clock,
+        settings: SessionSettings,
+        *,
+        streams_limit: int,
+        waiting_limit_bytes: int,
+        random: Callable[[], float],
     ) -> None:
         self._clock = clock
         self._settings = settings
         self._streams_limit = streams_limit
+        self._waiting_limit_bytes = waiting_limit_bytes
+        self._waiting_bytes = 0
         self._random = random
+        self._storing: set[asyncio.Task[None]] = set()
         self._open: set[OpenStream] = set()
         self._by_id: dict[str, OpenStream] = {}
         self._all_closed = asyncio.Event()
@@ -83,6 +105,29 @@ class Sessions:
         if self._stopping and not self._open:
             self._all_closed.set()
 
+    def waiting_changed(self, change_bytes: int) -> None:
+        """Count what waits on all streams. Beyond the limit the fullest streams lag, until there is room."""
+        self._waiting_bytes += change_bytes
+        while change_bytes > 0 and self._waiting_bytes > self._waiting_limit_bytes:
+            fullest = max(self._open, key=lambda stream: stream.waiting_bytes)
+            before_bytes = self._waiting_bytes
+            fullest.lag_now()
+            if self._waiting_bytes >= before_bytes:
+                return
+
+    def store(self, work: Coroutine[None, None, None]) -> None:
+        """Run a small write that outlives its stream; `stop` waits for it. A failure is logged, no more: the
+        write can be repeated by the device.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self._storing.add(task)
+        task.add_done_callback(self._stored)
+
+    def _stored(self, task: asyncio.Task[None]) -> None:
+        self._storing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a device's position was not stored", error=str(error))
+
     def heartbeat(self, caller: Caller, session_id: str, *, foreground: bool) -> bool:
         """Renew the lease of one of this device's streams. False: it is not open here."""
         stream = self._by_id.get(session_id)
@@ -104,7 +149,7 @@ class Sessions:
             await asyncio.sleep(SWEEP_SECONDS)
             monotonic, now_ms = self._clock.monotonic(), self._clock.now_ms()
             for stream in tuple(self._open):
-                stream.check_lease(monotonic, now_ms)
+                stream.tick(monotonic, now_ms)
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more streams, tell each client when to come back, and wait until they are gone, at most the
@@ -118,3 +163,5 @@ class Sessions:
         if self._open:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_closed.wait(), grace_seconds)
+        if self._storing:
+            await asyncio.wait(tuple(self._storing), timeout=grace_seconds)

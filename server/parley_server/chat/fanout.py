@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Fanout:
-    """Announces to feeds and delivers to this node's sessions. Publishing again is harmless: feeds and sessions pass
-    over what they had.
+    """Announces to feeds and delivers to this node's sessions. Publishing again is harmless: feeds and
+    sessions pass over what they had.
 
-    Up to `write_limit` members each feed is written; above it only those of users who come and go, and devices learn of the
-    channel by its head.
+    Up to `write_limit` members each feed is written; above it only those of users who come and go, and
+    devices learn of the channel by its head.
     """
 
     def __init__(self, hub: Hub, feed: Feed, *, write_limit: int) -> None:
@@ -29,21 +29,24 @@ class Fanout:
         self._write_limit = write_limit
 
     async def publish(
-        self, channel_id: str, members_after: Collection[str], events: Sequence[Event], encoded: Sequence[bytes]
+        self,
+        channel_id: str,
+        members_after: Collection[str],
+        events: Sequence[Event],
+        encoded: Sequence[bytes],
     ) -> None:
-        """Announce and deliver committed events, dense and in order, to everyone who was a member at each event's seq.
+        """Announce and deliver committed events, dense and in order, to everyone who was a member at each
+        event's seq.
 
-        `encoded[i]` is the encoded form of `events[i]`; `members_after` the members after the last one. Raises
-        StoreUnavailable when a feed cannot be written: publish again later.
+        `encoded[i]` is the encoded form of `events[i]`; `members_after` the members after the last one.
+        Raises StoreUnavailable when a feed cannot be written: publish again later.
         """
         first_seq = events[0].seq
         audience = audience_of(members_after, events)
         positions: dict[str, int | None] = {}
         if len(members_after) <= self._write_limit:
             for user_id in members_after:
-                positions[user_id] = await self._feed.announce(
-                    user_id, channel_id, head_seq=events[-1].seq
-                )
+                positions[user_id] = await self._feed.announce(user_id, channel_id, head_seq=events[-1].seq)
         for user_id, indexes in audience.passing.items():
             if user_id not in positions:
                 positions[user_id] = await self._feed.announce(

@@ -31,8 +31,8 @@ class Listener(Protocol):
     def deliver(
         self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
     ) -> None:
-        """Take encoded event fields of one channel, with seqs from `first_seq` on, dense, and where the user's feed
-        announces them (None: it did so before).
+        """Take encoded event fields of one channel, with seqs from `first_seq` on, dense, and where the
+        user's feed announces them (None: it did so before).
         """
         ...
 

@@ -17,7 +17,9 @@ class OutboxLimits:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message for the stream; `position` is the feed position that holds once it is read, None if unchanged."""
+    """One message for the stream; `position` is the feed position that holds once it is read, None if
+    unchanged.
+    """
 
     message: bytes
     position: int | None
@@ -42,9 +44,9 @@ class _Waiting:
 class Outbox:
     """A queue of encoded fields that leaves as joined frames.
 
-    Events are bounded: `add_event` answers False, and keeps nothing, when the bound would be passed, though an empty
-    outbox takes one event of any size. Replies and controls are bounded by what causes them (requests in
-    flight, one control of a kind) and are always taken.
+    Events are bounded: `add_event` answers False, and keeps nothing, when the bound would be passed, though
+    an empty outbox takes one event of any size. Replies and controls are bounded by what causes them
+    (requests in flight, one control of a kind) and are always taken.
     """
 
     __slots__ = ("_events", "_limits", "_waiting", "waiting_bytes")
@@ -81,7 +83,9 @@ class Outbox:
         self.waiting_bytes += len(field)
 
     def reach(self, position: int) -> bool:
-        """What is queued so far brings the device to `position`. False: nothing waits, so it is there already."""
+        """What is queued so far brings the device to `position`. False: nothing waits, so it is there
+        already.
+        """
         if not self._waiting:
             return False
         self._waiting[-1].position = position

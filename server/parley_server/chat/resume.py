@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from parley_server.ports.feed import FeedEntry
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parley_server.ports.feed import FeedEntry
 
 
 class ResetCause(enum.IntEnum):
@@ -31,8 +34,9 @@ class Continued:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What was missed follows: per channel the seqs after `since[channel]`."""
+    """What was missed after `position` follows: per channel the seqs after `since[channel]`."""
 
+    position: int
     since: Mapping[str, int]
 
 
@@ -47,6 +51,7 @@ Resume = Reset | Continued | Replayed | Digested
 
 
 def decide_resume(
+    position: int,
     changed: Sequence[FeedEntry],
     heads: Mapping[str, int],
     watched: Mapping[str, int],
@@ -56,9 +61,10 @@ def decide_resume(
 ) -> Resume:
     """How to go on from a cursor of this epoch.
 
-    `changed` are the feed's entries after the cursor, newest first; `heads` where the logs end as far as the user may
-    see; `watched` the heads of channels too big for the feed; `known` what the client says it has. Missed events
-    follow only if the client named every channel in question and there are few enough of them.
+    `position` is the cursor's; `changed` are the feed's entries after it, newest first; `heads` where the
+    logs end as far as the user may see; `watched` the heads of channels too big for the feed; `known` what
+    the client says it has. Missed events follow only if the client named every channel in question and there
+    are few enough of them.
     """
     behind = {entry.channel_id: heads.get(entry.channel_id, entry.head_seq) for entry in changed}
     for channel_id, head_seq in watched.items():
@@ -69,5 +75,5 @@ def decide_resume(
     if all(channel_id in known for channel_id in behind):
         since = {channel_id: min(known[channel_id], head) for channel_id, head in behind.items()}
         if sum(behind[channel_id] - seq for channel_id, seq in since.items()) <= replay_limit_events:
-            return Replayed(since)
+            return Replayed(position, since)
     return Digested(tuple(behind))

@@ -1,13 +1,18 @@
-"""One device's stream as a value machine: what of the channels' logs goes into its outbox, in which order. Pure."""
+"""One device's stream as a value machine: what of the channels' logs goes into its outbox, in which order.
+Pure.
+"""
 
 from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parley_server.chat.outbox import Frame, Outbox, OutboxLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
 
 POSITIONS_AHEAD_LIMIT = 1024
 
@@ -15,8 +20,8 @@ POSITIONS_AHEAD_LIMIT = 1024
 class Phase(enum.Enum):
     """Where a session is in its life.
 
-    JOINING: the heads are being read; what comes is noted. CATCHING_UP: events are read from the log, because the
-    reader was slow or something was missed; what comes is noted. LIVE: what comes is passed on.
+    JOINING: the heads are being read; what comes is noted. CATCHING_UP: events are read from the log, because
+    the reader was slow or something was missed; what comes is noted. LIVE: what comes is passed on.
     """
 
     AWAITING_HELLO = enum.auto()
@@ -50,9 +55,9 @@ class Lag:
 class Session:
     """Per channel strictly the next seq: equal is delivered, smaller was had, greater is missing something.
 
-    Nothing is ever skipped: whatever cannot be passed on now marks its channel as behind, and catching up reads
-    from the log what lies between. `position` is the feed position up to which the outbox holds everything; it
-    moves only without holes.
+    Nothing is ever skipped: whatever cannot be passed on now marks its channel as behind, and catching up
+    reads from the log what lies between. `position` is the feed position up to which the outbox holds
+    everything; it moves only without holes.
     """
 
     __slots__ = (
@@ -86,14 +91,13 @@ class Session:
         """The client has introduced itself: from now on what comes is noted."""
         self.phase = Phase.JOINING
 
-    def join(self, position: int, heads: Iterable[tuple[str, int]], behind: Mapping[str, int]) -> None:
-        """The device is at `position` and has the channels up to `heads`, but for those in `behind` (up to these seqs).
-
-        The session catches up with what was noted meanwhile and with what is behind.
+    def join(self, position: int, heads: Iterable[tuple[str, int]], since: Mapping[str, int]) -> None:
+        """The device is at the feed position and has the channels up to `heads`, but those in `since` only up
+        to there. The session catches up with what was announced since, and with what was noted meanwhile.
         """
         for channel_id, head_seq in heads:
             self._next_seq[sys.intern(channel_id)] = head_seq + 1
-        for channel_id, seq in behind.items():
+        for channel_id, seq in since.items():
             self._next_seq[sys.intern(channel_id)] = seq + 1
             self._behind.setdefault(channel_id, seq + 1)
         self.position = self.sent_position = position
@@ -113,7 +117,8 @@ class Session:
         self._next_seq[sys.intern(channel_id)] = next_seq
 
     def put_from_log(self, channel_id: str, seq: int, field: bytes) -> bool:
-        """While catching up, queue the next event as it was read. False: no room; try again when some was sent.
+        """While catching up, queue the next event as it was read. False: no room; try again when some was
+        sent.
 
         Events that the device has are passed over; seqs that its user may not see are skipped.
         """
@@ -130,7 +135,9 @@ class Session:
             self._next_seq[channel_id] = next_seq
 
     def caught_up(self, position: int) -> bool:
-        """Everything up to the feed position was queued. True: nothing new was noted, and the session is live."""
+        """Everything up to the feed position was queued. True: nothing new was noted, and the session is
+        live.
+        """
         self._reach(position)
         if self._behind:
             return False
@@ -145,7 +152,9 @@ class Session:
     def deliver(
         self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
     ) -> Verdict:
-        """Events of one channel came, dense from `first_seq`, announced at the feed position (None: at an earlier one)."""
+        """Events of one channel came, dense from `first_seq`, announced at the feed position (None: at an
+        earlier one).
+        """
         if self.phase is not Phase.LIVE:
             self._note(channel_id, first_seq)
             return Verdict.PASSED

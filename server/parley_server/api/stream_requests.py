@@ -1,0 +1,151 @@
+"""The requests of one stream: served side by side, bounded, each with its reply."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from parley.chat.v1 import stream_pb2
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.status import status_of
+from parley_server.api.chat import sent_message
+from parley_server.api.interceptor import store_unavailable, too_large
+from parley_server.ports.message_log import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from parley_server.accounts.caller import Caller
+    from parley_server.api.stream_services import StreamServices
+
+log = structlog.get_logger()
+
+
+class StreamRequests:
+    """Serves what a client asks on its stream. `reply` takes each answer; `idle` is called when the last one
+    is out.
+    """
+
+    def __init__(
+        self,
+        services: StreamServices,
+        caller: Caller,
+        session_id: str,
+        *,
+        reply: Callable[[stream_pb2.Reply], None],
+        idle: Callable[[], None],
+        touch: Callable[[bool], None],
+        reauthenticated: Callable[[Caller], None],
+    ) -> None:
+        self._services = services
+        self._caller = caller
+        self._session_id = session_id
+        self._reply = reply
+        self._idle = idle
+        self._touch = touch
+        self._reauthenticated = reauthenticated
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending = asyncio.Lock()
+        self.acknowledged = ""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait for their answers."""
+        return len(self._tasks)
+
+    def submit(self, request: stream_pb2.ConnectRequest, size_bytes: int) -> None:
+        """Serve the request; its reply may come after those of later ones."""
+        limits = self._services.limits
+        if self.in_flight >= limits.requests_in_flight:
+            self._refuse(
+                request,
+                Refusal(
+                    Reason.TOO_MANY_IN_FLIGHT,
+                    f"{self.in_flight} requests wait for an answer. Wait for replies before sending more.",
+                ),
+            )
+        elif size_bytes > limits.request_bytes:
+            self._refuse(request, too_large(size_bytes, limits.request_bytes))
+        else:
+            task = asyncio.get_running_loop().create_task(self._answer(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._answered)
+
+    def cancel(self) -> None:
+        """Answer nothing any more. What was handed to a channel is written all the same."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks and not task.cancelled():
+            self._idle()
+
+    async def _answer(self, request: stream_pb2.ConnectRequest) -> None:
+        kind = request.WhichOneof("request") or ""
+        reply = stream_pb2.Reply(request_id=request.request_id)
+        code = "OK"
+        try:
+            await self._serve(request, kind, reply)
+        except Refusal as refusal:
+            code = refusal.reason.code.name
+            reply.error.CopyFrom(status_of(refusal))
+        except StoreUnavailable as error:
+            code = "UNAVAILABLE"
+            reply.error.CopyFrom(status_of(store_unavailable(kind, error)))
+        except Exception as error:
+            code = "INTERNAL"
+            error_id = self._services.new_error_id()
+            log.error("stream request failed", request=kind, error_id=error_id, exc_info=error)
+            text = f"The server failed. Report this id to its operators: {error_id}"
+            reply.error.CopyFrom(status_of(Refusal(Reason.INTERNAL, text)))
+        self._services.metrics.stream_requests.labels(kind, code).inc()
+        self._reply(reply)
+
+    async def _serve(self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply) -> None:
+        caller, services = self._caller, self._services
+        match kind:
+            case "send_message":
+                # One after the other up to the queue of the channel, so messages keep their order.
+                async with self._sending:
+                    await services.rates.take("send", caller.user_id)
+                    done = services.calls.post(caller, request.send_message)
+                reply.send_message.CopyFrom(sent_message(await done))
+            case "ack_events":
+                services.calls.check_cursor(caller, request.ack_events)
+                self.acknowledged = request.ack_events.cursor
+                reply.ack_events.SetInParent()
+            case "mark_read":
+                await services.rates.take("call", caller.user_id)
+                reply.mark_read.CopyFrom(await services.calls.mark_read(caller, request.mark_read))
+            case "heartbeat":
+                self._touch(request.heartbeat.foreground)
+                reply.heartbeat.CopyFrom(services.calls.heartbeat())
+            case "pong":
+                pass
+            case "reauthenticate":
+                fresh = services.authenticator.authenticate(_bearer(request.reauthenticate.access_token))
+                if (fresh.user_id, fresh.device_id) != (caller.user_id, caller.device_id):
+                    raise Refusal(
+                        Reason.TOKEN_INVALID, "The token is of another device. Refresh this device's own."
+                    )
+                self._caller = fresh
+                self._reauthenticated(fresh)
+                reply.reauthenticate.expire_time.FromMilliseconds(fresh.expire_time_ms)
+            case _:
+                raise Refusal(
+                    Reason.UNKNOWN_REQUEST,
+                    "The frame carries no request that this server knows. Check the client's version.",
+                )
+
+    def _refuse(self, request: stream_pb2.ConnectRequest, refusal: Refusal) -> None:
+        self._services.metrics.stream_requests.labels(
+            request.WhichOneof("request") or "", refusal.reason.code.name
+        ).inc()
+        self._reply(stream_pb2.Reply(request_id=request.request_id, error=status_of(refusal)))
+
+
+def _bearer(token: str) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {token}"}
