@@ -42,8 +42,8 @@ class History:
         if seq <= 0:
             raise invalid_field("seq", "must be greater than 0")
         member = await self._member(user_id, channel_id)
-        if may_read(member, seq):
-            page = await self._log.read(channel_id, seq, min(seq, LARGEST_SEQ), limit=1, limit_bytes=1)
+        if seq <= LARGEST_SEQ and may_read(member, seq):
+            page = await self._log.read(channel_id, seq, seq, limit=1, limit_bytes=1)
             for row in page.rows:
                 if row.is_message:
                     return row.event
@@ -57,7 +57,7 @@ class History:
         if before_seq < 0:
             raise invalid_field("before_seq", "must not be negative")
         member = await self._member(user_id, channel_id)
-        up_to = before_seq - 1 if before_seq else LARGEST_SEQ
+        up_to = min(before_seq - 1, LARGEST_SEQ) if before_seq else LARGEST_SEQ
         spans = [
             (window.from_seq, up_to if window.to_seq is None else min(window.to_seq, up_to))
             for window in reversed(member.windows)
@@ -75,7 +75,7 @@ class History:
         if to_seq < 0:
             raise invalid_field("to_seq", "must not be negative")
         member = await self._member(user_id, channel_id)
-        last = to_seq or LARGEST_SEQ
+        last = min(to_seq or LARGEST_SEQ, LARGEST_SEQ)
         spans = [
             (max(window.from_seq, from_seq), last if window.to_seq is None else min(window.to_seq, last))
             for window in member.windows
@@ -83,6 +83,8 @@ class History:
         return await self._read(channel_id, member, spans, limit, newest_first=False)
 
     async def _member(self, user_id: str, channel_id: str) -> MemberRow:
+        if not channel_id:
+            raise invalid_field("channel_id", "is required")
         member = await self._projections.member(channel_id, user_id)
         if member is None:
             raise channel_not_found()
@@ -108,7 +110,7 @@ class History:
             page = await self._log.read(
                 channel_id,
                 first,
-                min(last, LARGEST_SEQ),
+                last,
                 limit=limit - len(rows),
                 limit_bytes=left_bytes,
                 newest_first=newest_first,

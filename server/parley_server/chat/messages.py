@@ -63,6 +63,8 @@ class Messages:
 
     async def mark_read(self, user_id: str, channel_id: str, seq: int) -> ReadMark:
         """Raise the user's read position to `seq`, at most the head. Returns what holds now."""
+        if not channel_id:
+            raise invalid_field("channel_id", "is required")
         if seq <= 0:
             raise invalid_field("seq", "must be greater than 0")
         member = await self._projections.member(channel_id, user_id)

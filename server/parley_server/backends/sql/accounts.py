@@ -18,7 +18,7 @@ from parley_server.ports.accounts import DeviceAdded, DeviceRow, ProfileChange, 
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -42,6 +42,7 @@ class SqlAccounts:
         self._writing: contextlib.AbstractAsyncContextManager[Any] = (
             asyncio.Lock() if serial else contextlib.nullcontext()
         )
+        self._closed = False
 
     @classmethod
     async def open(cls, url: str) -> SqlAccounts:
@@ -57,7 +58,8 @@ class SqlAccounts:
             raise StoreUnavailable(f"{shown_url(url)} cannot be opened: {_cause(error)}") from error
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Every later call raises StoreUnavailable."""
+        self._closed = True
         await self._engine.dispose()
 
     async def ping(self) -> None:
@@ -238,29 +240,30 @@ class SqlAccounts:
 
     @contextlib.asynccontextmanager
     async def _read(self) -> AsyncIterator[AsyncConnection]:
-        with _unavailable():
+        with self._unavailable():
             async with self._engine.connect() as connection:
                 yield connection
 
     @contextlib.asynccontextmanager
     async def _write(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that is committed, durably, when the block ends without an error."""
-        with _unavailable():
+        with self._unavailable():
             async with self._writing, self._writer.begin() as connection:
                 yield connection
 
-
-@contextlib.contextmanager
-def _unavailable() -> Any:
-    """Turn the failures of a store into StoreUnavailable. Defects of ours, such as wrong SQL, stay what
-    they are.
-    """
-    try:
-        yield
-    except (IntegrityError, ProgrammingError, DataError, NotSupportedError):
-        raise
-    except (DBAPIError, PoolTimeoutError, OSError) as error:
-        raise StoreUnavailable(f"the accounts cannot be reached: {_cause(error)}") from error
+    @contextlib.contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        """Turn the failures of a store into StoreUnavailable. Defects of ours, wrong SQL say, stay what
+        they are.
+        """
+        if self._closed:
+            raise StoreUnavailable("the accounts are closed")
+        try:
+            yield
+        except (IntegrityError, ProgrammingError, DataError, NotSupportedError):
+            raise
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            raise StoreUnavailable(f"the accounts cannot be reached: {_cause(error)}") from error
 
 
 def _cause(error: Exception) -> str:

@@ -142,6 +142,8 @@ def _prepare(connection: apsw.Connection, path: str) -> None:
             f"{path} has tables of version {version}, this Parley knows up to {VERSION}: "
             "start the newer Parley again, or restore the backup made before it"
         )
+    # Until the file is in WAL mode it has a rollback journal, which must not come back after a power cut.
+    connection.execute("PRAGMA synchronous = EXTRA", can_cache=False)
     connection.pragma("journal_mode", "wal")
     connection.pragma("journal_size_limit", 64 << 20)
     connection.pragma("cache_size", -65536)

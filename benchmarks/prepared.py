@@ -1,0 +1,174 @@
+"""Data folders filled before a node opens them, through the node's own ports: channels, members, messages.
+
+No accounts are made: nothing that is measured reads one. Tokens are signed with the folder's own keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from benchmarks.client_ids import client_ids
+from benchmarks.load import Device
+
+from parley_runtime.clock import SystemClock
+from parley_runtime.tokens import AccessClaims, KeyRing, TokenIssuer
+from parley_server.accounts.ids import device_id_for, user_id_for
+from parley_server.accounts.settings import AccountSettings
+from parley_server.backends.sqlite.database import ChatDatabase
+from parley_server.backends.sqlite.folder import DataFolder
+from parley_server.backends.sqlite.message_log import SqliteMessageLog
+from parley_server.backends.sqlite.projections import SqliteProjections
+from parley_server.chat import codec
+from parley_server.chat.channels import direct_channel_id, group_channel_id
+from parley_server.chat.command import CreateChannel
+from parley_server.chat.event import ChannelKind, Event, HistoryVisibility, MessagePosted
+from parley_server.chat.fanout import Fanout
+from parley_server.chat.hub import Hub
+from parley_server.chat.message_rules import digest_of
+from parley_server.chat.owner import OwnerLimits, OwnerPorts
+from parley_server.chat.owners import Owners
+from parley_server.ports.message_log import Committed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+TOKEN_LIFETIME_MS = 3600 * 1000
+ROWS_PER_APPEND = 256
+CHANNELS_AT_ONCE = 256
+EVENT_BYTES = 300
+WRITER = user_id_for("bench 0")
+
+
+def user_ids(count: int) -> list[str]:
+    """As many users as wanted, the same ones every time."""
+    return [user_id_for(f"bench {number}") for number in range(count)]
+
+
+def message_text(channel_id: str) -> str:
+    """A text that makes an event of about 300 bytes in this channel."""
+    return "x" * (EVENT_BYTES - len(codec.encode(_message(channel_id, 1000, 1000, "x" * 100))) + 100)
+
+
+class PreparedFolder:
+    """A data folder that no node has open yet. Made by `prepared_folder`."""
+
+    def __init__(self, database: ChatDatabase, issuer: TokenIssuer) -> None:
+        self._log = SqliteMessageLog(database)
+        self._projections = SqliteProjections(database)
+        self._issuer = issuer
+        ports = OwnerPorts(
+            self._log, self._projections, Fanout(Hub()), SystemClock(), lambda: secrets.token_bytes(16)
+        )
+        self._owners = Owners(ports, OwnerLimits())
+
+    def device(self, user_id: str, number: int, channel_id: str = "") -> Device:
+        """A log-in of the user, with an access token for an hour."""
+        device_id = device_id_for(user_id, str(number))
+        now_ms = SystemClock().now_ms()
+        claims = AccessClaims(user_id, device_id, False, now_ms + TOKEN_LIFETIME_MS)
+        return Device(self._issuer.issue(claims, now_ms), channel_id)
+
+    async def direct_channels(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        """Make the direct channels of these pairs."""
+        made: list[str] = []
+        for start in range(0, len(pairs), CHANNELS_AT_ONCE):
+            some = pairs[start : start + CHANNELS_AT_ONCE]
+            ids = [direct_channel_id(*pair) for pair in some]
+            commands = [_create(pair, ChannelKind.DIRECT, 2, "") for pair in some]
+            await asyncio.gather(*map(self._owners.submit, ids, commands))
+            made += ids
+        return made
+
+    async def group(self, members: Sequence[str]) -> str:
+        """Make a group; the first member owns it."""
+        client_id = next(client_ids(secrets.token_bytes(8))).decode()
+        channel_id = group_channel_id(members[0], client_id)
+        await self._owners.submit(
+            channel_id, _create(tuple(members), ChannelKind.GROUP, len(members), client_id)
+        )
+        return channel_id
+
+    async def fill(self, channel_id: str, count: int) -> None:
+        """Write this many messages of about 300 bytes, as an owner would."""
+        text = message_text(channel_id)
+        row = await self._projections.channel(channel_id)
+        assert row is not None
+        head, left = row.watermark, count
+        ids = client_ids(secrets.token_bytes(8))
+        while left:
+            size = min(left, ROWS_PER_APPEND)
+            events = list(_messages(channel_id, head, row.message_no + count - left, size, text, ids))
+            batch_id = secrets.token_bytes(16)
+            result = await self._log.append(
+                channel_id, head, [codec.row_of(event) for event in events], batch_id
+            )
+            if not isinstance(result, Committed):
+                raise RuntimeError(f"the prepared channel could not be written: {result}")
+            await self._projections.apply(channel_id, events)
+            head += size
+            left -= size
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+        await self._owners.stop()
+
+
+@asynccontextmanager
+async def prepared_folder(path: Path) -> AsyncIterator[PreparedFolder]:
+    """Make the folder or open one that this function made; whole and closed when the block ends."""
+    settings = AccountSettings()
+    with DataFolder(path) as folder:
+        keys = await asyncio.to_thread(
+            KeyRing.load_or_create, path / "keys.json", SystemClock().now_ms(), secrets.token_bytes
+        )
+        issuer = TokenIssuer(
+            keys,
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            random_bytes=secrets.token_bytes,
+        )
+        database = await ChatDatabase.open(folder.chat_database)
+        try:
+            prepared = PreparedFolder(database, issuer)
+            yield prepared
+            await prepared.close()
+        finally:
+            await database.close()
+
+
+def _create(members: tuple[str, ...], kind: ChannelKind, limit: int, client_id: str) -> CreateChannel:
+    return CreateChannel(
+        actor_id=members[0],
+        kind=kind,
+        title="bench" if kind is ChannelKind.GROUP else "",
+        member_ids=members,
+        history_visibility=HistoryVisibility.FROM_START,
+        member_limit=limit,
+        client_channel_id=client_id,
+        digest=digest_of(client_id) if client_id else b"",
+    )
+
+
+def _messages(
+    channel_id: str, head: int, message_no: int, count: int, text: str, ids: Iterator[bytes]
+) -> Iterator[Event]:
+    for offset in range(1, count + 1):
+        yield _message(channel_id, head + offset, message_no + offset, text, next(ids).decode())
+
+
+def _message(channel_id: str, seq: int, message_no: int, text: str, client_id: str = "0" * 36) -> Event:
+    return Event(
+        channel_id=channel_id,
+        seq=seq,
+        message_no=message_no,
+        create_time_ms=time.time_ns() // 1_000_000,
+        actor_id=WRITER,
+        client_message_id=client_id,
+        digest=digest_of(text),
+        body=MessagePosted(text),
+    )

@@ -1,0 +1,76 @@
+"""How much is measured: the full run, the quick one, and what a scenario gets to work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks.machine import Cores
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes of the loads. Times are of one round."""
+
+    rounds: int
+    seconds: float
+    warm_seconds: float
+    senders: tuple[int, ...]
+    unary_senders: int
+    members: int
+    devices_each: int
+    large_members: int
+    several_senders: int
+    idle_sessions: tuple[int, ...]
+    idle_rounds: int
+    idle_seconds: float
+    short_history: int
+    long_history: int
+
+
+FULL = Scale(
+    rounds=5,
+    seconds=3.0,
+    warm_seconds=1.0,
+    senders=(1, 64, 512),
+    unary_senders=64,
+    members=100,
+    devices_each=10,
+    large_members=1000,
+    several_senders=10,
+    idle_sessions=(1000, 5000),
+    idle_rounds=3,
+    idle_seconds=4.0,
+    short_history=1000,
+    long_history=1_000_000,
+)
+QUICK = Scale(
+    rounds=2,
+    seconds=0.3,
+    warm_seconds=0.1,
+    senders=(1, 8),
+    unary_senders=4,
+    members=5,
+    devices_each=2,
+    large_members=20,
+    several_senders=3,
+    idle_sessions=(20,),
+    idle_rounds=2,
+    idle_seconds=0.5,
+    short_history=100,
+    long_history=2000,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a scenario works with. `folder` is its own; `say` prints a line of progress."""
+
+    scale: Scale
+    folder: Path
+    cores: Cores
+    say: Callable[[str], None]

@@ -1,0 +1,221 @@
+"""SQL accounts on SQLite keep the laws, and what a file needs besides: durability, migrations, clear
+errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from parley_server.backends.sql.accounts import SqlAccounts
+from parley_server.backends.sql.engine import open_engine
+from parley_server.backends.sql.migrate import SchemaTooNew, migrate
+from parley_server.backends.sql.schema import metadata
+from parley_server.ports.accounts import Accounts, UserAdded
+from parley_server.ports.message_log import StoreUnavailable
+from parley_server.testing.accounts_contract import (
+    AccountsContract,
+    Reopen,
+    add_device,
+    add_users,
+    device_row,
+    live_ids,
+    user_row,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+class Store:
+    """One file, opened as often as a test likes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open: list[SqlAccounts] = []
+
+    async def open(self) -> SqlAccounts:
+        accounts = await SqlAccounts.open(url_of(self.path))
+        self._open.append(accounts)
+        return accounts
+
+    async def close(self) -> None:
+        for accounts in self._open:
+            await accounts.close()
+        self._open.clear()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store(tmp_path / "accounts.db")
+    yield store
+    await store.close()
+
+
+class TestSqliteAccounts(AccountsContract):
+    @pytest.fixture
+    async def accounts(self, store: Store) -> Accounts:
+        return await store.open()
+
+    @pytest.fixture
+    def reopen(self, store: Store) -> Reopen:
+        async def again() -> Accounts:
+            await store.close()
+            return await store.open()
+
+        return again
+
+
+async def test_several_openings_of_one_file_agree_on_a_name(store: Store) -> None:
+    """The file decides, not a lock of ours. Planted: BEGIN instead of BEGIN IMMEDIATE; found by a locked
+    database.
+    """
+    handles = [await store.open() for _ in range(4)]
+    outcomes = await asyncio.gather(
+        *(handles[number % 4].add_user(user_row(f"u{number}", "bob"), "") for number in range(60))
+    )
+    assert outcomes.count(UserAdded.ADDED) == 1
+    assert outcomes.count(UserAdded.USERNAME_TAKEN) == 59
+    winner = f"u{outcomes.index(UserAdded.ADDED)}"
+    added = await asyncio.gather(
+        *(
+            add_device(handles[number % 4], device_row(f"d{number}", winner), device_limit=3)
+            for number in range(40)
+        )
+    )
+    assert all(outcome.added for outcome in added)
+    assert len(await live_ids(handles[0], winner)) == 3
+    device = replace(device_row((await live_ids(handles[0], winner))[0], winner), version=2)
+    renewed = await asyncio.gather(*(handles[number % 4].renew_device(device) for number in range(40)))
+    assert renewed.count(True) == 1
+
+
+async def test_every_connection_is_durable(store: Store) -> None:
+    """A commit is on the disk before it returns. Planted: synchronous=NORMAL; found here."""
+    accounts = await store.open()
+    async with accounts._write() as writer, accounts._read() as reader:
+        for connection in (writer, reader):
+            pragmas = {
+                name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            }
+            assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+async def test_only_the_owner_may_read_the_file(store: Store) -> None:
+    """It holds password hashes. Planted: the file left for SQLite to make; found by its mode."""
+    await add_users(await store.open(), "bob")
+    for path in store.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+async def test_migrations_make_the_schema_that_the_code_uses(tmp_path: Path) -> None:
+    """Planted: an index missing in the migration; found as a difference."""
+    url = url_of(tmp_path / "accounts.db")
+    await migrate(url)
+    await migrate(url)
+    engine = open_engine(url)
+    try:
+        async with engine.connect() as connection:
+            differences = await connection.run_sync(
+                lambda plain: compare_metadata(MigrationContext.configure(plain), metadata)
+            )
+    finally:
+        await engine.dispose()
+    assert differences == []
+
+
+async def test_a_database_of_a_newer_parley_is_left_alone(store: Store) -> None:
+    """Planted: the check left out; found by Alembic's own words."""
+    await store.open()
+    await store.close()
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    with pytest.raises(SchemaTooNew, match=r"newer Parley: its schema is 9999.*Install the newer version"):
+        await store.open()
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+async def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """All of it or nothing. Planted: the migration outside a transaction; found by the users that were
+    made.
+    """
+    path = tmp_path / "accounts.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE devices (x)")
+    with pytest.raises(StoreUnavailable, match="devices already exists"):
+        await SqlAccounts.open(url_of(path))
+    with closing(sqlite3.connect(path)) as connection:
+        names = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+    assert names == {"devices"}
+
+
+async def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+    """Planted: the driver's error let through; found by its type."""
+    path = tmp_path / "accounts.db"
+    path.write_bytes(b"not a database " * 100)
+    with pytest.raises(StoreUnavailable, match=r"accounts.db cannot be opened: file is not a database"):
+        await SqlAccounts.open(url_of(path))
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        await SqlAccounts.open(url_of(tmp_path / "no such folder" / "accounts.db"))
+
+
+async def test_a_store_that_fails_says_so_without_the_values(store: Store) -> None:
+    """Planted: the text of SQLAlchemy's error passed on, which quotes the values; found by the password
+    hash.
+    """
+    accounts = await store.open()
+    await add_users(accounts, "bob")
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.executescript("PRAGMA foreign_keys = OFF; DROP TABLE devices; DROP TABLE users;")
+    for call in (
+        accounts.ping(),
+        accounts.user("u-bob"),
+        accounts.add_user(user_row("u-carol", "carol"), "the-hash"),
+        accounts.add_device(device_row("d", "u-bob"), device_limit=1, now_ms=0, forget_before_ms=0),
+        accounts.revoked_devices(since_ms=0, access_after_ms=0),
+    ):
+        with pytest.raises(StoreUnavailable) as caught:
+            await call
+        assert "the-hash" not in str(caught.value)
+        assert "no such table" in str(caught.value)
+
+
+async def test_a_cancelled_change_leaves_the_store_usable(store: Store) -> None:
+    """Planted: the write lock taken without a context manager; found by the change that never ends."""
+    accounts = await store.open()
+    await add_users(accounts, "bob")
+    tasks = [asyncio.create_task(accounts.set_suspended("u-bob", number)) for number in range(30)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    changed = await asyncio.wait_for(accounts.set_suspended("u-bob", 77), 20)
+    assert changed is not None and changed.suspend_time_ms == 77
+
+
+async def test_after_closing_nothing_is_opened_again(store: Store) -> None:
+    """Planted: the flag left out; found by an answer, and by a connection that nobody closes."""
+    accounts = await store.open()
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await accounts.ping()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await accounts.set_suspended("u-bob", 1)
