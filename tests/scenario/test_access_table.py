@@ -87,6 +87,7 @@ NO_SESSION: Answer = ("NOT_FOUND", "SESSION_NOT_FOUND")
 NO_DEVICE: Answer = ("NOT_FOUND", "DEVICE_NOT_FOUND")
 
 ANYBODY = dict.fromkeys(Role, OK)
+FOREIGN_CURSOR: Answer = ("INVALID_ARGUMENT", "INVALID_FIELD")
 USERS = ANYBODY | {Role.ANONYMOUS: NO_TOKEN, Role.REVOKED: REVOKED}
 MEMBERS = USERS | {Role.STRANGER: NO_CHANNEL, Role.OPERATOR: NO_CHANNEL}
 OWNERS = MEMBERS | {Role.MEMBER: NEEDS_ROLE}
@@ -209,6 +210,11 @@ TABLE: dict[str, Row] = {
     "parley.chat.v1.ChatService.Heartbeat": Row(
         USERS | dict.fromkeys((Role.STRANGER, Role.OWNER, Role.OPERATOR), NO_SESSION),
         lambda scene, role: stream_pb2.HeartbeatRequest(session_id=scene.session_id, foreground=True),
+    ),
+    # With a cursor of his own a user is taken at his word; another's is refused, whoever hands it in.
+    "parley.chat.v1.ChatService.AckEvents": Row(
+        USERS | dict.fromkeys((Role.STRANGER, Role.MEMBER, Role.OWNER, Role.OPERATOR), FOREIGN_CURSOR),
+        lambda scene, role: message_requests_pb2.AckEventsRequest(cursor="1.00000000.aaaa.7"),
     ),
     "parley.chat.v1.ChatService.SendMessage": Row(
         MEMBERS, lambda scene, role: message(scene.channel_id), changes=True

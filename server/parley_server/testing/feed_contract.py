@@ -115,9 +115,11 @@ class FeedContract(ABC):
 
     async def test_announcements_at_once_each_take_a_position_of_their_own(self) -> None:
         async with self.opened() as feed:
-            positions = await asyncio.gather(
+            answers = await asyncio.gather(
                 *(feed.announce("ann", f"c{number % 10}", head_seq=number + 1) for number in range(100))
             )
+            positions = [position for position in answers if position is not None]
+            assert len(set(positions)) == len(positions)
             assert max(positions) <= 100
             assert await feed.cursor("ann") == FeedCursor((await feed.cursor("ann")).epoch, max(positions))
             page = await feed.changed_since("ann", FeedCursor((await feed.cursor("ann")).epoch, 0), limit=99)
