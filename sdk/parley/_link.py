@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import grpc
 from grpc import StatusCode
 
+from parley._connect_call import ConnectCall
 from parley._errors import Disconnected, TimedOut
 from parley._patience import Patience, persist
 from parley._reasons import TokenExpired
@@ -197,22 +198,17 @@ class Link:
 
     async def _greet(self, hello: stream_pb2.ConnectRequest, token: str, seconds: float) -> Opened:
         """Open a stream, say hello, and wait for the first frame."""
-        call = self.chat.Connect(metadata=(("authorization", f"Bearer {token}"),))
+        call = ConnectCall(self.chat.Connect(metadata=(("authorization", f"Bearer {token}"),)))
         try:
             async with asyncio.timeout(seconds):
-                try:
-                    await call.write(hello)
-                except asyncio.InvalidStateError:
-                    pass  # The call is over already. Reading says why.
+                await call.write(hello)
                 frame = await call.read()
         except TimeoutError:
             raise TimedOut.after(seconds) from None
-        except grpc.aio.AioRpcError as failure:
-            raise error_of_call(failure) from None
-        if frame is grpc.aio.EOF:
+        if frame is None:
             raise Disconnected(
                 "The server ended the stream before it began.",
                 code=StatusCode.UNAVAILABLE,
                 reason="STREAM_ENDED",
             )
-        return call, cast("stream_pb2.ConnectResponse", frame)
+        return call, frame

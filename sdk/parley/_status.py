@@ -12,6 +12,8 @@ from parley._errors import ParleyError, TimedOut, Unreachable, Violation
 from parley._reasons import CLASSES, class_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import grpc
 
 DETAILS_KEY = "grpc-status-details-bin"
@@ -55,8 +57,14 @@ def error_of_status(status: status_pb2.Status) -> ParleyError:
 
 def error_of_call(failure: grpc.aio.AioRpcError) -> ParleyError:
     """The error that a failed call stands for."""
-    code = failure.code()
-    for key, value in failure.trailing_metadata() or ():
+    return error_of_end(failure.code(), failure.details(), failure.trailing_metadata())
+
+
+def error_of_end(
+    code: StatusCode, details: str | None, trailers: Iterable[tuple[str, str | bytes]] | None
+) -> ParleyError:
+    """The error for a call that ended with this status, other than OK, and this trailing metadata."""
+    for key, value in trailers or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             try:
                 status = status_pb2.Status.FromString(value)
@@ -64,8 +72,7 @@ def error_of_call(failure: grpc.aio.AioRpcError) -> ParleyError:
                 break
             if status.code == code.value[0]:
                 return error_of_status(status)
-    message = failure.details() or "The server gave no details."
-    return _without_reason(code)(message, code=code)
+    return _without_reason(code)(details or "The server gave no details.", code=code)
 
 
 def _without_reason(code: StatusCode) -> type[ParleyError]:

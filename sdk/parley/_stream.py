@@ -6,21 +6,19 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from grpc import StatusCode
 
 from parley._errors import Disconnected, ParleyError, TimedOut
 from parley._session import ChannelHead, Session
-from parley._status import error_of_call, error_of_status
-from parley.chat.v1 import stream_pb2
+from parley._status import error_of_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from parley._connect_call import ConnectCall
     from parley._events import Event
-    from parley.chat.v1 import message_requests_pb2
+    from parley.chat.v1 import message_requests_pb2, stream_pb2
 
-    ConnectCall = grpc.aio.StreamStreamCall[stream_pb2.ConnectRequest, stream_pb2.ConnectResponse]
     Opened = tuple[ConnectCall, stream_pb2.ConnectResponse]
     OpenCall = Callable[[stream_pb2.ConnectRequest], Awaitable[Opened]]
     """Opens a call with this Hello and returns it with the first frame of the answer."""
@@ -213,13 +211,12 @@ class EventStream:
         """Read until the stream ends. Raises Disconnected, unless this client left it."""
         failure: ParleyError | None = None
         try:
-            while (frame := await call.read()) is not grpc.aio.EOF:
-                assert isinstance(frame, stream_pb2.ConnectResponse)
+            while (frame := await call.read()) is not None:
                 self._take(frame)
                 if len(self._events) >= _EVENTS_LIMIT and not self._closing:
                     await self._wait_for_room()
-        except grpc.aio.AioRpcError as error:
-            failure = error_of_call(error)
+        except ParleyError as error:
+            failure = error
         if not self._closing:
             raise self._session.ended(failure) from failure
 
@@ -244,12 +241,10 @@ class EventStream:
         self._paused = False
 
     async def _write(self, call: ConnectCall) -> None:
-        try:
-            while True:
-                await call.write(await self._frames.get())
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # The call is over. Its end, with the reason, is for the reader to find.
-            await asyncio.Event().wait()
+        while await call.write(await self._frames.get()):
+            pass
+        # The call is over. Its end, with the reason, is for the reader to find.
+        await asyncio.Event().wait()
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -53,7 +53,7 @@ from parley_server.backends.sqlite.folder import DataFolderInUse as DataFolderIn
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.positions import SqlitePositions
 from parley_server.backends.sqlite.projections import SqliteProjections
-from parley_server.chat.activation import ActivationLimits
+from parley_server.chat.activation import ActivationLimits, catch_up
 from parley_server.chat.catch_up import CatchUp
 from parley_server.chat.channels import Channels
 from parley_server.chat.fanout import Fanout
@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = structlog.get_logger()
+
+BEHIND_PAGE = 1000
 
 DATA_UNUSABLE: tuple[type[Exception], ...] = (
     DatabaseTooNew,
@@ -112,6 +114,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         message_log = SqliteMessageLog(database)
         projections = SqliteProjections(database)
         positions = SqlitePositions(database)
+        await _catch_up_all(message_log, projections)
         accounts = await SqlAccounts.open(f"sqlite+aiosqlite:///{folder.accounts_database}")
         stack.push_async_callback(accounts.close)
 
@@ -293,6 +296,18 @@ async def _running(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _catch_up_all(message_log: SqliteMessageLog, projections: SqliteProjections) -> None:
+    """Apply what the logs hold beyond the projections, before anybody reads.
+
+    A power cut takes what was projected last, though not what was committed: an acknowledged message would be
+    missing from inboxes until somebody wrote to its channel again.
+    """
+    limits = ActivationLimits()
+    while channel_ids := await projections.behind(limit=BEHIND_PAGE):
+        for channel_id in channel_ids:
+            await catch_up(channel_id, message_log, projections, limits)
 
 
 async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -> str:

@@ -248,9 +248,10 @@ class Writer:
     def _commit(self, connection: apsw.Connection, batch: list[_Job]) -> list[tuple[_Job, Any]]:
         """Carry out the batch in one transaction and answer every job.
 
-        Before COMMIT an error undoes the transaction: certainly nothing was written. After it began, an
-        error leaves open whether the log file holds the commit, which a restart would then find:
-        `may_be_written`.
+        Before COMMIT an error undoes the transaction: certainly nothing was written. An error of COMMIT
+        leaves open whether the log file holds the commit, which a restart would then find:
+        `may_be_written`. Only a full disk does not: the frame that makes the commit is written last, and it
+        was not.
         """
         kinds: dict[Write[Any, Any], list[_Job]] = {}
         for job in batch:
@@ -273,8 +274,9 @@ class Writer:
             if not isinstance(error, apsw.Error):
                 return [(job, error) for job in batch]
             cause = f"{type(error).__name__}: {error}"
-            logger.exception("a transaction of chat.db failed", extra={"may_be_written": committing})
-            return [(job, job.write.failed(job.request, cause, may_be_written=committing)) for job in batch]
+            open_end = committing and not isinstance(error, apsw.FullError)
+            logger.exception("a transaction of chat.db failed", extra={"may_be_written": open_end})
+            return [(job, job.write.failed(job.request, cause, may_be_written=open_end)) for job in batch]
         self._lazy_commits = not durable
         return answers
 
