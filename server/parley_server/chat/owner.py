@@ -150,6 +150,10 @@ class ChannelOwner:
                 return landed.outcomes
             state.known_ids.shrink()
             older = await self._look_up(state, commands)
+            if any(sent.seq > state.head for sent in older.values()):
+                # Others, or an attempt of ours, wrote since the state was learnt: learn again.
+                self._state = None
+                continue
             batch = decide_batch(state, commands, self._ports.clock.now_ms(), older, self._limits.batch)
             if not batch.rows:
                 head = batch.expected_head

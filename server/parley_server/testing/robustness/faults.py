@@ -1,0 +1,65 @@
+"""What is done to the node while the traffic runs. Each is written down with what was in flight then."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from parley_server.testing.node_process import NodeProcess
+    from parley_server.testing.robustness.history import Fault
+    from parley_server.testing.robustness.recorder import Recorder
+
+KILL = "kill"
+KILL_AT_REST = "kill at rest"
+PAUSE = "pause"
+DISK_FULL = "disk full"
+
+
+async def kill(node: NodeProcess, recorder: Recorder) -> Fault:
+    """SIGKILL while at least one send is in flight, then start again on the same data.
+
+    Nothing is awaited between the look at what is in flight and the signal.
+    """
+    await recorder.until(lambda: bool(recorder.in_flight))
+    fault = recorder.fault(KILL)
+    # `kill` signals in its first step.
+    await node.kill()
+    await node.start()
+    recorder.fault_over(fault)
+    return fault
+
+
+async def kill_at_rest(node: NodeProcess, recorder: Recorder) -> None:
+    """SIGKILL after everything was answered: the last acknowledgements must hold too."""
+    fault = recorder.fault(KILL_AT_REST)
+    await node.kill()
+    await node.start()
+    recorder.fault_over(fault)
+
+
+async def pause(node: NodeProcess, recorder: Recorder, seconds: float) -> None:
+    """Stop the process as it stands, and let it go on after `seconds`."""
+    await recorder.until(lambda: bool(recorder.in_flight))
+    fault = recorder.fault(PAUSE)
+    node.send(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        node.send(signal.SIGCONT)
+    recorder.fault_over(fault)
+
+
+def limit_file_size(node: NodeProcess, limit_bytes: int | None) -> None:
+    """Let no file of the running node grow beyond this (EFBIG); None: as large as it likes again."""
+    soft = resource.RLIM_INFINITY if limit_bytes is None else limit_bytes
+    resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+
+
+def jitter(random: Random) -> float:
+    """Seconds to wait before a fault: none half of the time, so that some come right after an answer."""
+    return 0.0 if random.random() < 0.5 else random.uniform(0.0, 0.02)

@@ -1,0 +1,43 @@
+"""What can be wrong with a history."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.Enum):
+    """Names of findings, each a broken promise."""
+
+    LOST = "an acknowledged message is not in the log"
+    DUPLICATED = "one client_message_id of one sender is in the log more than once"
+    REORDERED = "a message lies before one that was acknowledged before it was first sent"
+    CHANGED = "an event has two contents, or not the one that was sent"
+    HOLE = "a log is not dense from 1 to its head"
+    PHANTOM = "a message is in the log that nobody sent there"
+    MOVED = "an acknowledged place is not the message's place"
+    MISCOUNTED = "a number of messages is wrong"
+    TIME_WENT_BACK = "an event is older than the one before it"
+    REFUSED_BUT_WRITTEN = "a message is in the log though every attempt was refused"
+    MISLABELLED = "`duplicate` is wrong"
+    VANISHED = "a reader was shown something that is not in the log"
+    STREAM_HOLE = "a stream passed over an event, or ended its life without the newest"
+    STREAM_OUT_OF_ORDER = "a stream repeated an event or went back"
+    STALE = "a read did not show what was acknowledged or shown before it"
+    BEHIND = "the inbox, read at rest, does not agree with the log"
+    MARK_LOST = "an acknowledged read position went back"
+    MARK_PHANTOM = "a read position is beyond all that were asked for"
+    UNANSWERED = "a message was not answered however often it was sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that cannot be. `channel_id` is empty when it is not about one channel."""
+
+    kind: Kind
+    channel_id: str
+    what: str
+
+    def __str__(self) -> str:
+        where = f" [{self.channel_id}]" if self.channel_id else ""
+        return f"{self.kind.name}{where}: {self.what}"

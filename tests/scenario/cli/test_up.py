@@ -1,0 +1,141 @@
+"""`parley up` and `parley server`: starting, saying what to type, leaving, and not starting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import signal
+import socket
+import time
+from typing import Any
+
+import pytest
+
+_LEAVE_LIMIT_SECONDS = 2.0
+
+
+async def _started(terminal: Any, *arguments: str) -> tuple[Any, str]:
+    """`parley up` on a free port; the running command and its address."""
+    up = await terminal.start("up", "--listen", "127.0.0.1:0", *arguments)
+    line = await up.line()
+    assert line.startswith("Parley is running on 127.0.0.1:"), await up.ended()
+    return up, line.split()[4].rstrip(".")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+async def test_up_leaves_within_two_seconds_also_with_a_client_connected(
+    terminal: Any, number: signal.Signals, code: int
+) -> None:
+    """Planted: waiting for open streams to end by themselves passed the two seconds."""
+    up, terminal.environ["PARLEY_SERVER"] = await _started(terminal)
+    await terminal.sign_up("alice")
+    tail = await terminal.start("tail")
+    await tail.error_line()
+    began = time.monotonic()
+    done = await up.end(number)
+    took = time.monotonic() - began
+    assert done.code == code
+    assert took < _LEAVE_LIMIT_SECONDS
+    assert "Traceback" not in done.err
+    assert await tail.error_line() == "The connection is gone. Trying again …"
+    ended = await tail.end(signal.SIGINT)
+    assert (ended.code, ended.err) == (130, "")
+
+
+async def test_what_up_says_can_be_typed(terminal: Any) -> None:
+    """Every command line in the banner runs. Planted: a missing --server was caught here."""
+    up, address = await _started(terminal)
+    commands: list[str] = []
+    while not (line := await up.line()).startswith("More: "):
+        if line.startswith("  "):
+            commands.append(line.strip())
+    assert len(commands) == 4 and all(address in command for command in commands)
+    for command in (commands[0], commands[2], commands[3]):
+        words = shlex.split(command)
+        arguments = words[words.index("parley_cli") + 1 :]
+        password = ["--password-stdin"] if "signup" in arguments else []
+        await terminal.ok(*arguments, *password, stdin=b"a long password\n" if password else None)
+    words = shlex.split(commands[1])
+    tail = await terminal.start(*words[words.index("parley_cli") + 1 :])
+    assert await tail.error_line() == "Listening as alice. Ctrl-C ends."
+    await up.end(signal.SIGTERM)
+
+
+async def test_data_lies_in_one_folder_that_one_process_uses(terminal: Any) -> None:
+    up, _ = await _started(terminal)
+    second = await terminal.run("up", "--listen", "127.0.0.1:0")
+    assert (second.code, second.out) == (8, "")
+    assert second.err.startswith("parley: ") and second.err.count("\n") == 1 and "parley-data" in second.err
+    token = terminal.folder / "parley-data" / "operator.token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    await up.end(signal.SIGTERM)
+    again, _ = await _started(terminal)
+    await again.end(signal.SIGTERM)
+
+
+async def test_server_logs_and_says_nothing_else(terminal: Any) -> None:
+    server = await terminal.start("server", "--listen", "127.0.0.1:0", "--data", "here")
+    while json.loads(await server.error_line())["event"] != "node serves":
+        pass
+    done = await server.end(signal.SIGTERM)
+    assert (done.code, done.out) == (0, "")
+    assert all(json.loads(line) for line in done.err.splitlines())
+    assert (terminal.folder / "here" / "operator.token").exists()
+
+
+async def test_what_keeps_a_node_from_starting_is_one_line(terminal: Any) -> None:
+    """Planted: gRPC's own log line beside ours was caught by the count of lines."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (terminal.folder / "bad.toml").write_text("limits = 3\n")
+        (terminal.folder / "broken.toml").write_text("listen =\n")
+        (terminal.folder / "foreign").mkdir()
+        (terminal.folder / "foreign" / "chat.db").write_text("this is no database, whatever its name says")
+        (terminal.folder / "file").write_text("")
+        for arguments, code, part in [
+            (["up", "--listen", f"127.0.0.1:{port}"], 7, str(port)),
+            (["server", "--config", "nowhere.toml"], 6, "nowhere.toml"),
+            (["up", "--config", "bad.toml"], 6, "limits"),
+            (["up", "--config", "broken.toml"], 6, "broken.toml"),
+            (["up", "--listen", "127.0.0.1:0", "--data", "foreign"], 5, "chat.db"),
+            (["up", "--listen", "127.0.0.1:0", "--data", "file/below"], 5, "file"),
+        ]:
+            done = await terminal.run(*arguments)
+            assert (done.code, done.out) == (code, ""), (arguments, done)
+            assert done.err.startswith("parley: ") and done.err.count("\n") == 1 and part in done.err, done
+
+
+async def test_tls_with_a_certificate_of_ones_own(terminal: Any, tls_files: Any) -> None:
+    certificate, key = tls_files
+    (terminal.folder / "parley.toml").write_text(
+        f'[tls]\ncertificate_file = "{certificate}"\nkey_file = "{key}"\n'
+    )
+    up, terminal.environ["PARLEY_SERVER"] = await _started(terminal, "--config", "parley.toml")
+    password = b"password of alice\n"
+    await terminal.ok("signup", "alice", "--password-stdin", "--tls-ca", str(certificate), stdin=password)
+    # The log-in remembers how to trust this server.
+    assert "alice" in await terminal.ok("whoami")
+    plain = await terminal.run("login", "alice", "--password-stdin", stdin=password)
+    assert plain.code == 3
+    untrusted = await terminal.run("login", "alice", "--password-stdin", "--tls", stdin=password)
+    assert untrusted.code == 3
+    await up.end(signal.SIGTERM)
+
+
+async def test_two_processes_that_renew_one_log_in_at_once_both_go_on(terminal: Any) -> None:
+    """Access tokens of one second and no grace: only turns keep the device from being revoked.
+
+    Planted: a renewal without the lock got the device revoked (REFRESH_TOKEN_REUSED).
+    """
+    (terminal.folder / "short.toml").write_text(
+        "[auth]\naccess_token_seconds = 1\nrefresh_grace_seconds = 1\n[rates]\n"
+        "call = {per_minute = 600000, burst = 10000}\n"
+    )
+    up, terminal.environ["PARLEY_SERVER"] = await _started(terminal, "--config", "short.toml")
+    await terminal.sign_up("alice", "bob")
+    terminal.environ["PARLEY_AS"] = "alice"
+    for _ in range(3):
+        done = await asyncio.gather(*(terminal.run("whoami") for _ in range(4)))
+        assert [each.code for each in done] == [0, 0, 0, 0], done
+    await up.end(signal.SIGTERM)
