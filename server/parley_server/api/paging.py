@@ -11,6 +11,10 @@ from parley_runtime.refusal import invalid_field
 
 DEFAULT_PAGE_SIZE = 50
 LARGEST_PAGE_SIZE = 200
+# Ours are far shorter; what is longer is not worth decoding.
+TOKEN_LIMIT_CHARACTERS = 4096
+# Seqs and times stay below this, and every store takes it.
+LARGEST_NUMBER = 2**53
 
 
 def page_size_of(requested: int) -> int:
@@ -32,10 +36,18 @@ def place_of(token: str, *kinds: type) -> tuple[str | int, ...] | None:
     """
     if not token:
         return None
-    try:
-        place = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        place = None
-    if not isinstance(place, list) or [type(part) for part in place] != list(kinds):
+    place = _decoded(token) if len(token) <= TOKEN_LIMIT_CHARACTERS else None
+    if (
+        not isinstance(place, list)
+        or [type(part) for part in place] != list(kinds)
+        or any(isinstance(part, int) and abs(part) >= LARGEST_NUMBER for part in place)
+    ):
         raise invalid_field("page_token", "is not a token of this server: pass next_page_token as it came")
     return tuple(place)
+
+
+def _decoded(token: str) -> object:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (ValueError, binascii.Error, msgspec.DecodeError, RecursionError):
+        return None
