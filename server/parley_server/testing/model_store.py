@@ -1,0 +1,344 @@
+"""Stores whose every call waits to be resolved by a scheduler, and which write down what happened.
+
+A call has two moments: when it takes effect at the store, and when its caller learns of it. Whoever holds the
+call decides both, or lets it fail before, after, or before and then take effect late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from parley_server.chat.fanout import Fanout
+from parley_server.ports.feed import FeedPage
+from parley_server.ports.message_log import AppendResult, LogPage, StoreUnavailable, Unknown
+from parley_server.ports.positions import FeedCursor
+from parley_server.testing.model_history import (
+    Appending,
+    Applied,
+    MarkedActive,
+    MarkedFanned,
+    Published,
+    Stored,
+)
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
+
+    from parley_server.chat.event import Event
+    from parley_server.ports.message_log import MessageLog, Row
+    from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow, Projections
+    from parley_server.testing.model_history import Step
+
+_ANY_BYTES = 1 << 40
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One port call in flight. Awaiting it hands it to whoever runs the coroutine.
+
+    `writes`: it changes the store, so that it may take effect after its caller gave it up.
+    """
+
+    name: str
+    work: Callable[[], Any]
+    writes: bool = False
+    performed: bool = False
+    result: Any = None
+
+    def __await__(self) -> Generator[Call, Any, Any]:
+        return (yield self)
+
+    def perform(self) -> None:
+        """Take effect at the store."""
+        self.result = self.work()
+        self.performed = True
+
+    def failure(self) -> Unknown | StoreUnavailable:
+        """How this call fails: an append answers Unknown, everything else raises."""
+        if self.name == "append":
+            return Unknown("the store did not answer")
+        return StoreUnavailable(f"{self.name}: the store did not answer")
+
+
+def run_at_once(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that never suspends, such as those of the memory backends."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    work.close()
+    raise AssertionError("a store of the model suspended")
+
+
+class ModelStore:
+    """One channel's stores, shared by all nodes, and the history of what they did.
+
+    `late` is true while a write takes effect that its caller gave up before.
+    """
+
+    def __init__(self, channel_id: str, log: MessageLog, projections: Projections) -> None:
+        self.channel_id = channel_id
+        self.log = log
+        self.projections = projections
+        self.history: list[Step] = []
+        self.late = False
+
+    def rows(self) -> tuple[Row, ...]:
+        """The whole log."""
+        return self.read(1, 2**53 - 1, limit=1 << 30).rows
+
+    def read(
+        self,
+        from_seq: int,
+        to_seq: int,
+        *,
+        limit: int,
+        limit_bytes: int = _ANY_BYTES,
+        newest_first: bool = False,
+        only_messages: bool = False,
+    ) -> LogPage:
+        """A read, at once."""
+        return run_at_once(
+            self.log.read(
+                self.channel_id,
+                from_seq,
+                to_seq,
+                limit=limit,
+                limit_bytes=limit_bytes,
+                newest_first=newest_first,
+                only_messages=only_messages,
+            )
+        )
+
+    def append(self, expected_head: int, rows: Sequence[Row], batch_id: bytes) -> AppendResult:
+        """An append, at once."""
+        before = self.rows()
+        result = self.do_append(expected_head, rows, batch_id)
+        after = self.rows()
+        if after != before:
+            self.history.append(Stored(batch_id, after))
+        return result
+
+    def do_append(self, expected_head: int, rows: Sequence[Row], batch_id: bytes) -> AppendResult:
+        """What the store does to append. A broken store does something else."""
+        return run_at_once(self.log.append(self.channel_id, expected_head, rows, batch_id))
+
+    def apply(self, node: int, events: Sequence[Event]) -> None:
+        """An application to the projections, at once."""
+        run_at_once(self.projections.apply(self.channel_id, events))
+        watermark = run_at_once(self.projections.watermark(self.channel_id))
+        self.history.append(Applied(node, tuple(events), watermark))
+
+    def mark_fanned(self, seq: int) -> None:
+        """A raised mark, at once."""
+        run_at_once(self.log.mark_fanned(self.channel_id, seq))
+        self.history.append(MarkedFanned(seq))
+
+    def mark_active(self, slot: int, minute: int) -> None:
+        """An entry in the active set, at once."""
+        run_at_once(self.log.mark_active(slot, minute, self.channel_id))
+        self.history.append(MarkedActive(minute))
+
+
+class NodeClock:
+    """A node's wall clock: the world's time and this node's error. `last_ms` is what it showed last."""
+
+    def __init__(self, world_ms: Callable[[], int], skew_ms: int) -> None:
+        self._world_ms = world_ms
+        self.skew_ms = skew_ms
+        self.last_ms = 0
+
+    def now_ms(self) -> int:
+        """See Clock."""
+        self.last_ms = self._world_ms() + self.skew_ms
+        return self.last_ms
+
+    def monotonic(self) -> float:
+        """See Clock."""
+        return self._world_ms() / 1000
+
+
+class NodeLog:
+    """The log, as one node reaches it."""
+
+    def __init__(self, store: ModelStore, node: int, clock: NodeClock) -> None:
+        self._store = store
+        self._node = node
+        self._clock = clock
+
+    async def append(
+        self, channel_id: str, expected_head: int, rows: Sequence[Row], batch_id: bytes
+    ) -> AppendResult:
+        """See MessageLog."""
+        kept = tuple(rows)
+        self._store.history.append(
+            Appending(self._node, batch_id, expected_head, kept, self._clock.last_ms // 60_000)
+        )
+        result: AppendResult = await Call(
+            "append", lambda: self._store.append(expected_head, kept, batch_id), writes=True
+        )
+        return result
+
+    async def head(self, channel_id: str) -> int:
+        """See MessageLog."""
+        head: int = await Call("head", lambda: run_at_once(self._store.log.head(channel_id)))
+        return head
+
+    async def batch_at(self, channel_id: str, seq: int) -> bytes | None:
+        """See MessageLog."""
+        found: bytes | None = await Call(
+            "batch_at", lambda: run_at_once(self._store.log.batch_at(channel_id, seq))
+        )
+        return found
+
+    async def read(
+        self,
+        channel_id: str,
+        from_seq: int,
+        to_seq: int,
+        *,
+        limit: int,
+        limit_bytes: int,
+        newest_first: bool = False,
+        only_messages: bool = False,
+    ) -> LogPage:
+        """See MessageLog."""
+        page: LogPage = await Call(
+            "read",
+            lambda: self._store.read(
+                from_seq,
+                to_seq,
+                limit=limit,
+                limit_bytes=limit_bytes,
+                newest_first=newest_first,
+                only_messages=only_messages,
+            ),
+        )
+        return page
+
+    async def fanned(self, channel_id: str) -> int:
+        """See MessageLog."""
+        seq: int = await Call("fanned", lambda: run_at_once(self._store.log.fanned(channel_id)))
+        return seq
+
+    async def mark_fanned(self, channel_id: str, seq: int) -> None:
+        """See MessageLog."""
+        await Call("mark_fanned", lambda: self._store.mark_fanned(seq), writes=True)
+
+    async def mark_active(self, slot: int, minute: int, channel_id: str) -> None:
+        """See MessageLog."""
+        await Call("mark_active", lambda: self._store.mark_active(slot, minute), writes=True)
+
+    async def active(self, slot: int, since_minute: int) -> tuple[str, ...]:
+        """See MessageLog."""
+        found: tuple[str, ...] = await Call(
+            "active", lambda: run_at_once(self._store.log.active(slot, since_minute))
+        )
+        return found
+
+
+class NodeProjections:
+    """The projections, as one node reaches them. `seqs_of` names wrong candidates too, as it may."""
+
+    def __init__(self, store: ModelStore, node: int, choices: random.Random) -> None:
+        self._store = store
+        self._node = node
+        self._choices = choices
+
+    async def apply(self, channel_id: str, events: Sequence[Event]) -> None:
+        """See Projections."""
+        kept = tuple(events)
+        await Call("apply", lambda: self._store.apply(self._node, kept), writes=True)
+
+    async def watermark(self, channel_id: str) -> int:
+        """See Projections."""
+        seq: int = await Call("watermark", lambda: run_at_once(self._store.projections.watermark(channel_id)))
+        return seq
+
+    async def channel(self, channel_id: str) -> ChannelRow | None:
+        """See Projections."""
+        row: ChannelRow | None = await Call(
+            "channel", lambda: run_at_once(self._store.projections.channel(channel_id))
+        )
+        return row
+
+    async def member(self, channel_id: str, user_id: str) -> MemberRow | None:
+        """See Projections."""
+        row: MemberRow | None = await Call(
+            "member", lambda: run_at_once(self._store.projections.member(channel_id, user_id))
+        )
+        return row
+
+    async def members(self, channel_id: str, *, after_user_id: str, limit: int) -> tuple[MemberRow, ...]:
+        """See Projections."""
+        projections = self._store.projections
+        rows: tuple[MemberRow, ...] = await Call(
+            "members",
+            lambda: run_at_once(projections.members(channel_id, after_user_id=after_user_id, limit=limit)),
+        )
+        return rows
+
+    async def channels_of(self, user_id: str, *, after_channel_id: str, limit: int) -> tuple[InboxRow, ...]:
+        """See Projections. No owner asks."""
+        raise NotImplementedError
+
+    async def inbox(
+        self, user_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> tuple[InboxRow, ...]:
+        """See Projections. No owner asks."""
+        raise NotImplementedError
+
+    async def seqs_of(self, channel_id: str, actor_id: str, client_message_id: str) -> tuple[int, ...]:
+        """See Projections."""
+
+        def find() -> tuple[int, ...]:
+            found = run_at_once(self._store.projections.seqs_of(channel_id, actor_id, client_message_id))
+            head = run_at_once(self._store.log.head(channel_id))
+            if head and self._choices.random() < 0.5:
+                return (self._choices.randint(1, head + 1), *found)
+            return found
+
+        seqs: tuple[int, ...] = await Call("seqs_of", find)
+        return seqs
+
+
+class SilentFeed:
+    """A feed that takes every announcement and keeps none: the model is about the log, not about hints."""
+
+    async def announce(
+        self, user_id: str, channel_id: str, *, head_seq: int = 0, read_seq: int = 0
+    ) -> int | None:
+        """See Feed."""
+        return None
+
+    async def cursor(self, user_id: str) -> FeedCursor:
+        """See Feed."""
+        return FeedCursor("silent", 0)
+
+    async def changed_since(self, user_id: str, cursor: FeedCursor, *, limit: int) -> FeedPage:
+        """See Feed."""
+        return FeedPage((), cursor, False)
+
+
+class NodeFanout(Fanout):
+    """A node's fan-out that writes down what it was told to announce, and tells nobody."""
+
+    def __init__(self, store: ModelStore, node: int) -> None:
+        self._store = store
+        self._node = node
+
+    async def publish(
+        self,
+        channel_id: str,
+        members_after: Collection[str],
+        events: Sequence[Event],
+        encoded: Sequence[bytes],
+    ) -> None:
+        """See Fanout."""
+        published = Published(self._node, frozenset(members_after), tuple(events))
+        await Call("publish", lambda: self._store.history.append(published), writes=True)

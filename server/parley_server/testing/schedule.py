@@ -1,0 +1,431 @@
+"""Runs several real owners of one channel over one model store, every step chosen by a seed.
+
+Port calls take effect and answer in any order; they fail before, after, or land late; owners crash at any
+await, sleep, and wake with old views; clients repeat what they do not know; clocks differ and are set back.
+Then the faults stop, everything unknown is repeated, and a new owner takes over what the active set names.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from parley_runtime.refusal import Reason, Refusal
+from parley_server.chat import client_id
+from parley_server.chat.activation import ActivationLimits
+from parley_server.chat.batch import BatchLimits
+from parley_server.chat.command import (
+    AddMembers,
+    Command,
+    CreateChannel,
+    Done,
+    LeaveChannel,
+    PostMessage,
+    RemoveMember,
+)
+from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
+from parley_server.chat.message_rules import digest_of
+from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
+from parley_server.chat.slots import slot_of
+from parley_server.ports.message_log import StoreUnavailable
+from parley_server.testing.checker import check
+from parley_server.testing.model_history import Answered, Asked, Failed, Read, Rested
+from parley_server.testing.model_store import (
+    Call,
+    ModelStore,
+    NodeClock,
+    NodeFanout,
+    NodeLog,
+    NodeProjections,
+    run_at_once,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine, Iterable
+
+    from parley_server.testing.checker import Violation
+    from parley_server.testing.model_history import Step
+
+START_MS = 1_760_000_000_000
+USERS = ("ann", "bob", "cho", "dai", "eve")
+# Small enough that every path runs: ids are forgotten, batches end, activation reads several pages.
+LIMITS = OwnerLimits(
+    waiting_commands=64,
+    tries=4,
+    events_between_marks=3,
+    batch=BatchLimits(rows=3, event_bytes=400),
+    activation=ActivationLimits(known_ids=2, newest_rows=2, page_rows=3, page_bytes=100_000),
+)
+_STEPS_LIMIT = 4000
+
+MakeOwner = Callable[[str, OwnerPorts, OwnerLimits], ChannelOwner]
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How often what goes wrong, each per step or per call."""
+
+    fail_before: float = 0.0
+    fail_after: float = 0.0
+    lands_late: float = 0.0
+    crash: float = 0.0
+    sleep: float = 0.0
+    delay_answer: float = 0.0
+    clock: float = 0.0
+
+    @classmethod
+    def drawn(cls, choices: random.Random) -> Faults:
+        """Some mixture, from none to plenty."""
+        return cls(
+            fail_before=choices.choice((0.0, 0.03, 0.15)),
+            fail_after=choices.choice((0.0, 0.03, 0.15)),
+            lands_late=choices.choice((0.0, 0.5, 1.0)),
+            crash=choices.choice((0.0, 0.01, 0.03)),
+            sleep=choices.choice((0.0, 0.02, 0.05)),
+            delay_answer=choices.choice((0.0, 0.2, 0.5)),
+            clock=choices.choice((0.0, 0.02, 0.05)),
+        )
+
+
+@dataclass(slots=True)
+class _Node:
+    number: int
+    clock: NodeClock
+    ports: OwnerPorts
+    owner: ChannelOwner
+    running: Coroutine[Any, Any, None] | None = None
+    call: Call | None = None
+    awake_at: int = 0
+    asked: dict[int, asyncio.Future[Done]] = field(default_factory=dict)
+
+
+class Schedule:
+    """One run. `play` returns its history. Needs a running event loop, though it never waits on it."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        choices: random.Random,
+        make_owner: MakeOwner,
+        *,
+        nodes: int = 3,
+        commands: int = 16,
+    ) -> None:
+        self._store = store
+        self._choices = choices
+        self._make_owner = make_owner
+        self._faults = Faults.drawn(choices)
+        self._now_ms = START_MS
+        self._step = 0
+        self._batches = 0
+        self._ids = 0
+        self._commands_left = commands
+        self._sent: list[PostMessage] = []
+        self._commands: dict[int, Command] = {}
+        self._unknown: list[int] = []
+        self._late: list[Call] = []
+        self._node_numbers = 0
+        self._nodes = [self._new_node() for _ in range(nodes)]
+        self._create = self._draw_create()
+
+    def play(self) -> list[Step]:
+        """Run with faults, then without, then rest."""
+        choices = self._choices
+        while self._commands_left or choices.random() < 0.9:
+            self._step += 1
+            if self._step > _STEPS_LIMIT:
+                break
+            self._one_step()
+        self._settle()
+        return self._store.history
+
+    # While things go wrong
+
+    def _one_step(self) -> None:
+        choices, faults = self._choices, self._faults
+        self._now_ms += choices.choice((0, 1, 5, 400))
+        roll = choices.random()
+        if roll < faults.crash:
+            self._crash(choices.choice(self._nodes))
+        elif roll < faults.crash + faults.sleep:
+            choices.choice(self._nodes).awake_at = self._step + choices.randint(5, 60)
+        elif roll < faults.crash + faults.sleep + faults.clock:
+            self._disturb_clocks()
+        elif roll < 0.2 and self._commands_left:
+            self._ask_something()
+        elif roll < 0.22:
+            self._read_something()
+        elif roll < 0.26 and self._late:
+            self._land(self._late.pop(choices.randrange(len(self._late))))
+        else:
+            ready = [node for node in self._nodes if node.call and node.awake_at <= self._step]
+            if ready:
+                self._resolve(choices.choice(ready))
+            elif self._commands_left:
+                self._ask_something()
+
+    def _resolve(self, node: _Node) -> None:
+        call, faults = node.call, self._faults
+        assert call is not None
+        roll = self._choices.random()
+        if not call.performed:
+            if roll < faults.fail_before:
+                if call.writes and self._choices.random() < faults.lands_late:
+                    self._late.append(call)
+                self._answer(node, call.failure())
+                return
+            call.perform()
+            if self._choices.random() < faults.delay_answer:
+                return
+        if roll > 1 - faults.fail_after:
+            self._answer(node, call.failure())
+        else:
+            self._answer(node, call.result)
+
+    def _land(self, call: Call) -> None:
+        self._store.late = True
+        call.perform()
+        self._store.late = False
+
+    def _disturb_clocks(self) -> None:
+        choices = self._choices
+        if choices.random() < 0.5:
+            self._now_ms += choices.choice((59_000, 61_000, 200_000))
+        else:
+            # Half an hour back is more than any real clock is set back, and harmless.
+            choices.choice(self._nodes).clock.skew_ms = choices.choice((-1_800_000, -70_000, 0, 90_000))
+
+    def _read_something(self) -> None:
+        choices = self._choices
+        first = choices.randint(1, 4)
+        newest_first = choices.random() < 0.5
+        page = self._store.read(
+            first, choices.choice((first + 3, 2**53 - 1)), limit=5, newest_first=newest_first
+        )
+        rows = tuple(reversed(page.rows)) if newest_first else page.rows
+        self._store.history.append(Read(rows, page.head))
+
+    # Clients
+
+    def _ask_something(self) -> None:
+        self._commands_left -= 1
+        choices = self._choices
+        node = choices.choice(self._nodes)
+        self._ask(node, self._draw_command(node))
+        if choices.random() < 0.4:
+            # Several at once, so that batches have more than one command.
+            for _ in range(choices.randint(1, 4)):
+                self._ask(node, self._draw_command(node))
+
+    def _ask(self, node: _Node, command: Command) -> None:
+        number = len(self._commands)
+        self._commands[number] = command
+        self._store.history.append(Asked(number, node.number, command))
+        try:
+            answer = node.owner.enqueue(command)
+        except Refusal as refusal:
+            self._store.history.append(Answered(number, refusal))
+            return
+        node.asked[number] = answer
+        if node.running is None:
+            self._run(node)
+
+    def _draw_command(self, node: _Node) -> Command:
+        choices = self._choices
+        roll = choices.random()
+        actor, other = choices.choice(("ann", "ann", *USERS)), choices.choice(USERS)
+        if not self._store.rows() and choices.random() < 0.7:
+            return self._create
+        if roll < 0.04:
+            return (
+                self._create
+                if roll < 0.03 or not self._create.digest
+                else replace(self._create, digest=digest_of("Them"))
+            )
+        if roll < 0.10:
+            # Another try of something whose outcome is not known, at any node.
+            if self._unknown:
+                return self._commands[self._unknown.pop(choices.randrange(len(self._unknown)))]
+        elif roll < 0.30:
+            if self._sent:
+                return self._vary(choices.choice(self._sent))
+        elif roll < 0.45:
+            adder = "ann" if choices.random() < 0.8 else actor
+            return AddMembers(adder, tuple(choices.sample(USERS, choices.randint(1, 2))))
+        elif roll < 0.56:
+            return RemoveMember("ann" if choices.random() < 0.8 else actor, other)
+        elif roll < 0.62:
+            return LeaveChannel(actor)
+        return self._draw_message(node, actor)
+
+    def _draw_message(self, node: _Node, actor: str) -> Command:
+        self._ids += 1
+        # Not by asking the node's clock: what it showed last is part of the history.
+        now_ms = self._now_ms + node.clock.skew_ms
+        offset_ms = self._choices.choice((0, 0, -3_000, -7_000_000, 60_000, client_id.AHEAD_LIMIT_MS))
+        own_id = _uuid7(now_ms + offset_ms, self._ids)
+        text = f"message {self._ids}" + "." * self._choices.choice((0, 0, 150))
+        command = PostMessage(actor, own_id, digest_of(text), text)
+        self._sent.append(command)
+        return command
+
+    def _vary(self, sent: PostMessage) -> Command:
+        roll = self._choices.random()
+        if roll < 0.10:
+            text = f"{sent.text}, but other"
+            return PostMessage(sent.actor_id, sent.client_message_id, digest_of(text), text)
+        if roll < 0.20:
+            return PostMessage(self._choices.choice(USERS), sent.client_message_id, sent.digest, sent.text)
+        return sent
+
+    def _draw_create(self) -> CreateChannel:
+        self._ids += 1
+        members = ("ann", *self._choices.sample(USERS[1:], self._choices.randint(1, 3)))
+        direct = self._choices.random() < 0.1
+        return CreateChannel(
+            actor_id="ann",
+            kind=ChannelKind.DIRECT if direct else ChannelKind.GROUP,
+            title="" if direct else "Us",
+            member_ids=members[:2] if direct else members,
+            history_visibility=HistoryVisibility.FROM_JOINING,
+            member_limit=2 if direct else 4,
+            client_channel_id="" if direct else _uuid7(START_MS, self._ids),
+            digest=b"" if direct else digest_of("Us"),
+        )
+
+    # Nodes
+
+    def _new_node(self) -> _Node:
+        number, self._node_numbers = self._node_numbers, self._node_numbers + 1
+        clock = NodeClock(lambda: self._now_ms, self._choices.choice((0, 0, -70_000, 90_000)))
+        ports = OwnerPorts(
+            NodeLog(self._store, number, clock),
+            NodeProjections(self._store, number, self._choices),
+            NodeFanout(self._store, number),
+            clock,
+            self._new_batch_id,
+        )
+        return _Node(number, clock, ports, self._make_owner(self._store.channel_id, ports, LIMITS))
+
+    def _new_batch_id(self) -> bytes:
+        self._batches += 1
+        return self._batches.to_bytes(16, "big")
+
+    def _run(self, node: _Node) -> None:
+        node.running = node.owner.drain()
+        self._advance(node, lambda running: running.send(None))
+
+    def _answer(self, node: _Node, result: Any) -> None:
+        node.call = None
+        if isinstance(result, StoreUnavailable):
+            self._advance(node, lambda running: running.throw(result))
+        else:
+            self._advance(node, lambda running: running.send(result))
+
+    def _advance(self, node: _Node, go: Callable[[Coroutine[Any, Any, None]], Any]) -> None:
+        assert node.running is not None
+        try:
+            node.call = go(node.running)
+        except StopIteration:
+            node.running = None
+        except Exception as error:
+            node.running = None
+            self._store.history.append(Failed(node.number, repr(error)))
+        self._collect(node)
+        if node.running is None:
+            if not node.owner.idle:
+                self._run(node)
+            elif not node.owner.exists or self._choices.random() < 0.05:
+                node.owner = self._make_owner(self._store.channel_id, node.ports, LIMITS)
+
+    def _collect(self, node: _Node) -> None:
+        for number in [number for number, answer in node.asked.items() if answer.done()]:
+            answer = node.asked.pop(number)
+            error = answer.exception()
+            if error is None:
+                self._store.history.append(Answered(number, answer.result()))
+            elif isinstance(error, Refusal):
+                self._store.history.append(Answered(number, error))
+                if error.reason is Reason.STORE_UNAVAILABLE:
+                    self._unknown.append(number)
+            else:
+                self._unknown.append(number)
+
+    def _crash(self, node: _Node) -> None:
+        call = node.call
+        if call is not None and call.writes and not call.performed and self._choices.random() < 0.5:
+            # Sent before the crash, and it lands whenever it does.
+            self._late.append(call)
+        if node.running is not None:
+            node.running.close()
+        for answer in node.asked.values():
+            if answer.done():
+                answer.exception()
+        self._unknown.extend(node.asked)
+        self._nodes[self._nodes.index(node)] = self._new_node()
+
+    # When nothing goes wrong any more
+
+    def _settle(self) -> None:
+        for call in self._late:
+            if self._choices.random() < 0.5:
+                self._land(call)
+        self._late.clear()
+        self._faults = Faults()
+        stuck = self._run_until_idle()
+        for _ in range(3):
+            again, self._unknown = self._unknown, []
+            for number in again:
+                self._ask(self._choices.choice(self._nodes), self._commands[number])
+                stuck += self._run_until_idle()
+        self._take_over()
+        projections, channel_id = self._store.projections, self._store.channel_id
+        channel = run_at_once(projections.channel(channel_id))
+        members = run_at_once(projections.members(channel_id, after_user_id="", limit=100))
+        self._store.history.append(
+            Rested(
+                channel.watermark if channel else 0,
+                channel.message_no if channel else 0,
+                {row.user_id: row.role or Role.MEMBER for row in members},
+                tuple(dict.fromkeys([*stuck, *self._unknown])),
+            )
+        )
+
+    def _run_until_idle(self) -> list[int]:
+        """The commands that were still without an answer after very many steps."""
+        for _ in range(_STEPS_LIMIT):
+            busy = [node for node in self._nodes if node.call]
+            if not busy:
+                return []
+            self._now_ms += 1
+            self._resolve(self._choices.choice(busy))
+        return [number for node in self._nodes for number in node.asked]
+
+    def _take_over(self) -> None:
+        slot = slot_of(self._store.channel_id)
+        since_minute = START_MS // 60_000 - 60
+        if self._store.channel_id in run_at_once(self._store.log.active(slot, since_minute)):
+            node = self._new_node()
+            self._nodes.append(node)
+            # Whatever is asked of a new owner, it first learns, and announces what was not.
+            self._ask(node, LeaveChannel("nobody"))
+            self._run_until_idle()
+
+
+def first_violations(
+    seeds: Iterable[int], make_store: Callable[[], ModelStore], make_owner: MakeOwner
+) -> tuple[int, list[Violation]] | None:
+    """The first seed whose run breaks an invariant, and what it broke; None if none does."""
+    for seed in seeds:
+        found = check(Schedule(make_store(), random.Random(seed), make_owner).play())
+        if found:
+            return seed, found
+    return None
+
+
+def _uuid7(time_ms: int, number: int) -> str:
+    digits = f"{time_ms:012x}7000{0x8000_0000_0000_0000 + number:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
