@@ -202,8 +202,8 @@ async def test_waiting_reads_are_bounded(tmp_path: Path) -> None:
 async def test_a_broken_request_does_not_harm_its_batch(tmp_path: Path, error: Exception) -> None:
     """Caught when the batch was given up as a whole: every append beside the broken request failed."""
 
-    class Broken(Write[bool, str]):
-        def run(self, connection: apsw.Connection, requests: Sequence[bool]) -> list[str | Exception]:
+    class Broken(Write[bool, object]):
+        def run(self, connection: apsw.Connection, requests: Sequence[bool]) -> list[object]:
             connection.execute("INSERT INTO channel_key (channel_id) VALUES ('left behind')")
             if any(requests):
                 raise error
