@@ -23,14 +23,11 @@ from parley_server.backends.sqlite.folder import DataFolder
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.projections import SqliteProjections
 from parley_server.chat import codec
+from parley_server.chat.channel import ChannelState, KnownIds, decide
 from parley_server.chat.channels import direct_channel_id, group_channel_id
 from parley_server.chat.command import CreateChannel
 from parley_server.chat.event import ChannelKind, Event, HistoryVisibility, MessagePosted
-from parley_server.chat.fanout import Fanout
-from parley_server.chat.hub import Hub
 from parley_server.chat.message_rules import digest_of
-from parley_server.chat.owner import OwnerLimits, OwnerPorts
-from parley_server.chat.owners import Owners
 from parley_server.ports.message_log import Committed
 
 if TYPE_CHECKING:
@@ -61,10 +58,6 @@ class PreparedFolder:
         self._log = SqliteMessageLog(database)
         self._projections = SqliteProjections(database)
         self._issuer = issuer
-        ports = OwnerPorts(
-            self._log, self._projections, Fanout(Hub()), SystemClock(), lambda: secrets.token_bytes(16)
-        )
-        self._owners = Owners(ports, OwnerLimits())
 
     def device(self, user_id: str, number: int, channel_id: str = "") -> Device:
         """A log-in of the user, with an access token for an hour."""
@@ -75,22 +68,17 @@ class PreparedFolder:
 
     async def direct_channels(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
         """Make the direct channels of these pairs."""
-        made: list[str] = []
-        for start in range(0, len(pairs), CHANNELS_AT_ONCE):
-            some = pairs[start : start + CHANNELS_AT_ONCE]
-            ids = [direct_channel_id(*pair) for pair in some]
-            commands = [_create(pair, ChannelKind.DIRECT, 2, "") for pair in some]
-            await asyncio.gather(*map(self._owners.submit, ids, commands))
-            made += ids
-        return made
+        ids = [direct_channel_id(*pair) for pair in pairs]
+        made = [self._make(ids[i], pair, ChannelKind.DIRECT, 2, "") for i, pair in enumerate(pairs)]
+        for start in range(0, len(made), CHANNELS_AT_ONCE):
+            await asyncio.gather(*made[start : start + CHANNELS_AT_ONCE])
+        return ids
 
     async def group(self, members: Sequence[str]) -> str:
         """Make a group; the first member owns it."""
         client_id = next(client_ids(secrets.token_bytes(8))).decode()
         channel_id = group_channel_id(members[0], client_id)
-        await self._owners.submit(
-            channel_id, _create(tuple(members), ChannelKind.GROUP, len(members), client_id)
-        )
+        await self._make(channel_id, members, ChannelKind.GROUP, len(members), client_id)
         return channel_id
 
     async def fill(self, channel_id: str, count: int) -> None:
@@ -103,19 +91,33 @@ class PreparedFolder:
         while left:
             size = min(left, ROWS_PER_APPEND)
             events = list(_messages(channel_id, head, row.message_no + count - left, size, text, ids))
-            batch_id = secrets.token_bytes(16)
-            result = await self._log.append(
-                channel_id, head, [codec.row_of(event) for event in events], batch_id
-            )
-            if not isinstance(result, Committed):
-                raise RuntimeError(f"the prepared channel could not be written: {result}")
-            await self._projections.apply(channel_id, events)
+            await self._write(channel_id, head, events)
             head += size
             left -= size
 
-    async def close(self) -> None:
-        """Finish what is being written."""
-        await self._owners.stop()
+    async def _make(
+        self, channel_id: str, members: Sequence[str], kind: ChannelKind, limit: int, client_id: str
+    ) -> None:
+        command = CreateChannel(
+            actor_id=members[0],
+            kind=kind,
+            title="bench" if kind is ChannelKind.GROUP else "",
+            member_ids=tuple(members),
+            history_visibility=HistoryVisibility.FROM_START,
+            member_limit=limit,
+            client_channel_id=client_id,
+            digest=digest_of(client_id) if client_id else b"",
+        )
+        events = decide(ChannelState(channel_id, KnownIds(1)), command, SystemClock().now_ms())
+        assert isinstance(events, tuple)
+        await self._write(channel_id, 0, events)
+
+    async def _write(self, channel_id: str, head: int, events: Sequence[Event]) -> None:
+        rows = [codec.row_of(event) for event in events]
+        result = await self._log.append(channel_id, head, rows, secrets.token_bytes(16))
+        if not isinstance(result, Committed):
+            raise RuntimeError(f"a prepared channel could not be written: {result}")
+        await self._projections.apply(channel_id, events)
 
 
 @asynccontextmanager
@@ -134,24 +136,9 @@ async def prepared_folder(path: Path) -> AsyncIterator[PreparedFolder]:
         )
         database = await ChatDatabase.open(folder.chat_database)
         try:
-            prepared = PreparedFolder(database, issuer)
-            yield prepared
-            await prepared.close()
+            yield PreparedFolder(database, issuer)
         finally:
             await database.close()
-
-
-def _create(members: tuple[str, ...], kind: ChannelKind, limit: int, client_id: str) -> CreateChannel:
-    return CreateChannel(
-        actor_id=members[0],
-        kind=kind,
-        title="bench" if kind is ChannelKind.GROUP else "",
-        member_ids=members,
-        history_visibility=HistoryVisibility.FROM_START,
-        member_limit=limit,
-        client_channel_id=client_id,
-        digest=digest_of(client_id) if client_id else b"",
-    )
 
 
 def _messages(
