@@ -140,7 +140,8 @@ async def test_nothing_missed_is_continued(client: RawClient) -> None:
 async def test_what_was_missed_is_replayed_in_order(client: RawClient, count: int) -> None:
     """Caught when the session's first seq was the head and not what the client knew: the events were missing."""
     ann, bob, channel_id = await _pair(client)
-    stayed, device = Device(client, bob), Device(client, await client.log_in(bob.username))
+    stayed = Device(client, bob)
+    device = Device(client, await client.log_in(bob.username))
     await stayed.come()
     await device.come()
     await device.go()
@@ -153,7 +154,8 @@ async def test_what_was_missed_is_replayed_in_order(client: RawClient, count: in
 
 async def test_one_more_than_may_be_replayed_is_a_digest(client: RawClient) -> None:
     ann, bob, channel_id = await _pair(client)
-    stayed, device = Device(client, bob), Device(client, await client.log_in(bob.username))
+    stayed = Device(client, bob)
+    device = Device(client, await client.log_in(bob.username))
     await stayed.come()
     await device.come()
     await device.go()
