@@ -42,8 +42,8 @@ def test_no_schedule_that_hypothesis_draws_breaks_an_invariant(choices: random.R
 
 
 def test_a_seed_is_one_history(make_store: Callable[[], ModelStore]) -> None:
-    """A seed that failed must fail again: no choice comes from anywhere else. Planted: a set walked in the
-    scheduler gave another history in another process.
+    """A seed that failed must fail again: no choice may come from anywhere else. An owner given random batch
+    ids instead of counted ones fails this.
     """
     first, second = (Schedule(make_store(), random.Random(11), ChannelOwner).play() for _ in range(2))
     assert [str(step) for step in first] == [str(step) for step in second]

@@ -446,7 +446,7 @@ class ForgetsWhatDidNotFit(ChannelOwner):
         left = max(0, waiting - self._limits.batch.rows)
         newest = list(self._waiting)[waiting - left :]
         await super()._serve()
-        while newest and self._waiting and self._waiting[0] is not newest[0]:
+        while self._waiting and not (newest and self._waiting[0] is newest[0]):
             self._waiting.popleft()
 
 

@@ -53,8 +53,11 @@ class Call:
         return (yield self)
 
     def perform(self) -> None:
-        """Take effect at the store."""
-        self.result = self.work()
+        """Take effect at the store. What the store raises is the result."""
+        try:
+            self.result = self.work()
+        except Exception as error:
+            self.result = error
         self.performed = True
 
     def failure(self) -> Unknown | StoreUnavailable:

@@ -29,7 +29,6 @@ from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
 from parley_server.chat.message_rules import digest_of
 from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
 from parley_server.chat.slots import slot_of
-from parley_server.ports.message_log import StoreUnavailable
 from parley_server.testing.checker import check
 from parley_server.testing.model_history import Answered, Asked, Failed, Read, Rested
 from parley_server.testing.model_store import (
@@ -140,6 +139,8 @@ class Schedule:
                 break
             self._one_step()
         self._settle()
+        for node in self._nodes:
+            _end(node)
         return self._store.history
 
     # While things go wrong
@@ -320,7 +321,7 @@ class Schedule:
 
     def _answer(self, node: _Node, result: Any) -> None:
         node.call = None
-        if isinstance(result, StoreUnavailable):
+        if isinstance(result, Exception):
             self._advance(node, lambda running: running.throw(result))
         else:
             self._advance(node, lambda running: running.send(result))
@@ -359,12 +360,8 @@ class Schedule:
         if call is not None and call.writes and not call.performed and self._choices.random() < 0.5:
             # Sent before the crash, and it lands whenever it does.
             self._late.append(call)
-        if node.running is not None:
-            node.running.close()
-        for answer in node.asked.values():
-            if answer.done():
-                answer.exception()
         self._unknown.extend(node.asked)
+        _end(node)
         self._nodes[self._nodes.index(node)] = self._new_node()
 
     # When nothing goes wrong any more
@@ -375,13 +372,14 @@ class Schedule:
                 self._land(call)
         self._late.clear()
         self._faults = Faults()
-        stuck = self._run_until_idle()
+        self._run_until_idle()
         for _ in range(3):
             again, self._unknown = self._unknown, []
             for number in again:
                 self._ask(self._choices.choice(self._nodes), self._commands[number])
-                stuck += self._run_until_idle()
+                self._run_until_idle()
         self._take_over()
+        waiting = [number for node in self._nodes for number in node.asked]
         projections, channel_id = self._store.projections, self._store.channel_id
         channel = run_at_once(projections.channel(channel_id))
         members = run_at_once(projections.members(channel_id, after_user_id="", limit=100))
@@ -390,19 +388,18 @@ class Schedule:
                 channel.watermark if channel else 0,
                 channel.message_no if channel else 0,
                 {row.user_id: row.role or Role.MEMBER for row in members},
-                tuple(dict.fromkeys([*stuck, *self._unknown])),
+                (*waiting, *self._unknown),
             )
         )
 
-    def _run_until_idle(self) -> list[int]:
-        """The commands that were still without an answer after very many steps."""
+    def _run_until_idle(self) -> None:
+        # Bounded: an owner that never comes to an end leaves commands without an answer, which is found.
         for _ in range(_STEPS_LIMIT):
             busy = [node for node in self._nodes if node.call]
             if not busy:
-                return []
+                return
             self._now_ms += 1
             self._resolve(self._choices.choice(busy))
-        return [number for node in self._nodes for number in node.asked]
 
     def _take_over(self) -> None:
         slot = slot_of(self._store.channel_id)
@@ -424,6 +421,14 @@ def first_violations(
         if found:
             return seed, found
     return None
+
+
+def _end(node: _Node) -> None:
+    if node.running is not None:
+        node.running.close()
+    for answer in node.asked.values():
+        if answer.done():
+            answer.exception()
 
 
 def _uuid7(time_ms: int, number: int) -> str:
