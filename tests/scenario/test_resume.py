@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Device:
-    """A client by the book: keeps a cursor and a seq per channel, follows events, fetches what digests name."""
+    """A client by the book: keeps a cursor and a seq per channel, takes events, fetches what digests name."""
 
     def __init__(self, client: RawClient, person: Person) -> None:
         self.client = client
@@ -138,7 +138,7 @@ async def test_nothing_missed_is_continued(client: RawClient) -> None:
 
 @pytest.mark.parametrize("count", [1, 1000])
 async def test_what_was_missed_is_replayed_in_order(client: RawClient, count: int) -> None:
-    """Caught when the session's first seq was the head and not what the client knew: the events were missing."""
+    """Caught when the session began at the head and not at what the client knew: the events were missing."""
     ann, bob, channel_id = await _pair(client)
     stayed = Device(client, bob)
     device = Device(client, await client.log_in(bob.username))
