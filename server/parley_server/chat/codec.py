@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
+
 from parley.chat.v1 import event_pb2
 from parley_server.chat.event import (
     ChannelChanged,
@@ -57,10 +59,11 @@ def encode(event: Event) -> bytes:
 
 
 def decode(encoded: bytes, digest: bytes) -> Event:
-    """The event behind the bytes. Raises ValueError (or protobuf's DecodeError, which is one) for anything
-    else.
-    """
-    message = event_pb2.Event.FromString(encoded)
+    """The event behind the bytes. Raises ValueError for anything else."""
+    try:
+        message = event_pb2.Event.FromString(encoded)
+    except DecodeError as error:
+        raise ValueError(f"not an event: {error}") from error
     return Event(
         channel_id=message.channel_id,
         seq=message.seq,
