@@ -19,7 +19,7 @@ def _install() -> None:
     # Here the module outlives this file's run, and with it the file system: one that is collected is gone.
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    module.installed = module.install()
+    vars(module)["installed"] = module.install()
 
 
 _install()

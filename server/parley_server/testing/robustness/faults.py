@@ -61,5 +61,9 @@ def limit_file_size(node: NodeProcess, limit_bytes: int | None) -> None:
 
 
 def jitter(random: Random) -> float:
-    """Seconds to wait before a fault: none half of the time, so that some come right after an answer."""
-    return 0.0 if random.random() < 0.5 else random.uniform(0.0, 0.02)
+    """Seconds to wait before a fault: none, a few milliseconds, or some dozens, each as often.
+
+    Senders that wait for answers fall into step with the store's commits: without it all faults would hit the
+    same stage of a message's way.
+    """
+    return random.choice((0.0, random.uniform(0.0, 0.01), random.uniform(0.0, 0.06)))

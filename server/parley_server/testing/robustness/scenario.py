@@ -174,9 +174,12 @@ async def _traffic(run: Run, cast: Cast, trouble: Callable[[Run], Awaitable[None
         await writing.ended(plan.drain_seconds)
         await writing.cancel()
         heads = _acknowledged_heads(run)
-        for person, watcher in zip((*cast.watchers, *cast.senders[1::2]), watchers, strict=True):
-            own_heads = {each: heads.get(each, 0) for each in cast.channels_of(person)}
-            await _wait_for(watcher.seen(own_heads), plan.drain_seconds)
+        showing = [
+            watcher.seen({each: heads.get(each, 0) for each in cast.channels_of(person)})
+            for person, watcher in zip((*cast.watchers, *cast.senders[1::2]), watchers, strict=True)
+        ]
+        await _wait_for(asyncio.gather(*showing), plan.drain_seconds)
+        for watcher in watchers:
             watcher.finish()
     finally:
         await writing.cancel()
@@ -191,7 +194,7 @@ def _acknowledged_heads(run: Run) -> dict[str, int]:
     return heads
 
 
-async def _wait_for(work: Awaitable[None], seconds: float) -> None:
+async def _wait_for(work: Awaitable[object], seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await work

@@ -50,7 +50,7 @@ class Way(Protocol):
         ...
 
     async def again(self, verdict: Verdict) -> None:
-        """Prepare for another attempt after this one failed."""
+        """Prepare for the next attempt after this one failed."""
         ...
 
 
@@ -160,9 +160,9 @@ class Sender:
                 self._recorder.refused(send, answer.reason)
             else:
                 self._recorder.unknown(send, answer.reason)
+            await self._way.again(answer)
             if not answer.again:
                 return
-            await self._way.again(answer)
 
     def _compose(self, number: int) -> message_requests_pb2.SendMessageRequest:
         random = self._random

@@ -1,0 +1,23 @@
+"""Planted bug: what the log holds beyond the projections is never applied, at no start and no activation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parley_server.backends.sqlite.projections import SqliteProjections
+from parley_server.chat import activation
+
+
+async def _stay_behind(channel_id: str, _log: object, projections: Any, *_limits: object) -> int:
+    watermark: int = await projections.watermark(channel_id)
+    return watermark
+
+
+async def _nothing_behind(_self: object, *, limit: int) -> tuple[str, ...]:
+    return ()
+
+
+_planted: Any = activation
+_planted.catch_up = _stay_behind
+_planted = SqliteProjections
+_planted.behind = _nothing_behind

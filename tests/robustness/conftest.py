@@ -1,0 +1,62 @@
+"""Running robustness scenarios from tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from parley_server.testing.robustness.report import Demands, Report, report_on
+from parley_server.testing.robustness.scenario import Plan, Run, kills_and_pauses, run_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+PLANTED = Path(__file__).resolve().parent.parent / "planted"
+# Every run loses what was not synced when the node is killed, and does not spend its time on passwords.
+WORLD = ("power_cut", "cheap_passwords")
+
+RunPlan = Callable[..., Report]
+
+
+@pytest.fixture
+def run_plan(tmp_path: Path) -> RunPlan:
+    """Runs a plan against a node with plants of tests/planted, prints the report and keeps what failed.
+
+    Where failed histories go: PARLEY_ROBUSTNESS_FOLDER, else a fresh folder in the system's temporary one.
+    Not on pytest's loop: its debug mode would make the clients slower than the node.
+    """
+
+    def run(
+        plan: Plan,
+        demands: Demands,
+        *plants: str,
+        trouble: Callable[[Run], Awaitable[None]] = kills_and_pauses,
+        settings: dict[str, object] | None = None,
+        data: Path | None = None,
+        keep: bool = True,
+    ) -> Report:
+        files = tuple(PLANTED / f"{name}.py" for name in (*WORLD, *plants))
+        history = asyncio.run(run_scenario(plan, data or tmp_path / "node", files, trouble, settings))
+        report = report_on(history, demands)
+        sys.stdout.write(report.text())
+        if keep and not report.passed:
+            parent = os.environ.get("PARLEY_ROBUSTNESS_FOLDER")
+            folder = Path(tempfile.mkdtemp(prefix=f"robustness-{plan.seed}-", dir=parent))
+            report.save(folder)
+            sys.stdout.write(f"history and report are in {folder}\n")
+        return report
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """The seed of these runs: PARLEY_ROBUSTNESS_SEED, else another one each time. Reports name it."""
+    return int(os.environ.get("PARLEY_ROBUSTNESS_SEED") or int.from_bytes(os.urandom(4), "big"))
