@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from parley._client import Client, connect
     from parley._device import Device
     from parley._errors import Disconnected, ParleyError, TimedOut, Unreachable, Violation
+    from parley._event_stream import EventStream
     from parley._events import ChannelEvent, Event, MemberEvent, Message, MessageEvent, UnknownEvent
     from parley._inbox import InboxEntry
     from parley._login import log_in, sign_up
@@ -77,7 +78,6 @@ if TYPE_CHECKING:
         UserNotFound,
     )
     from parley._session import ChannelHead
-    from parley._stream import EventStream
     from parley._tokens import Tokens
     from parley._transport import Tls
     from parley._user import User
@@ -99,6 +99,7 @@ _HOMES = {
     "_client": ("Client", "connect"),
     "_device": ("Device",),
     "_errors": ("Disconnected", "ParleyError", "TimedOut", "Unreachable", "Violation"),
+    "_event_stream": ("EventStream",),
     "_events": ("ChannelEvent", "Event", "MemberEvent", "Message", "MessageEvent", "UnknownEvent"),
     "_inbox": ("InboxEntry",),
     "_login": ("log_in", "sign_up"),
@@ -142,7 +143,6 @@ _HOMES = {
         "UsernameTaken",
     ),
     "_session": ("ChannelHead",),
-    "_stream": ("EventStream",),
     "_tokens": ("Tokens",),
     "_transport": ("Tls",),
     "_user": ("User",),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from parley._stream import EventStream
+    from parley._event_stream import EventStream
     from parley._tokens import Tokens
     from parley._transport import Tls
 

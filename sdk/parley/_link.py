@@ -10,11 +10,12 @@ from grpc import StatusCode
 
 from parley._connect_call import ConnectCall
 from parley._errors import Disconnected, TimedOut
+from parley._event_stream import EventStream
 from parley._patience import Patience, persist
 from parley._reasons import TokenExpired
 from parley._renewal import Renewal
 from parley._status import error_of_call
-from parley._stream import EventStream, StreamCut
+from parley._stream import Stream, StreamCut
 from parley._transport import Tls, open_grpc_channel
 from parley.admin.v1 import admin_service_pb2_grpc
 from parley.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
@@ -23,7 +24,7 @@ from parley.chat.v1 import chat_service_pb2_grpc
 from parley.user.v1 import user_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from google.protobuf.message import Message
@@ -74,7 +75,8 @@ class Link:
         self._timeout_seconds = timeout_seconds
         self._client_name = client_name
         self._foreground = foreground
-        self._stream: EventStream | None = None
+        self._stream: Stream | None = None
+        self._events: EventStream | None = None
         self._closed = False
         self.renewal = Renewal(
             token,
@@ -115,41 +117,54 @@ class Link:
         self, request: message_requests_pb2.SendMessageRequest, timeout_seconds: float | None
     ) -> message_requests_pb2.SendMessageResponse:
         """Send until there is an answer or the time is up, over the stream when one is open."""
-
-        async def attempt(seconds: float) -> message_requests_pb2.SendMessageResponse:
-            if self._stream is not None and self._stream.takes_requests:
-                try:
-                    return await self._stream.send_message(request, seconds)
-                except StreamCut:
-                    pass
-            return await self._attempt(self.chat.SendMessage, request, seconds)
-
-        total = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        return await persist(Patience(total, waits_for_limits=True), attempt)
+        total_seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return await self._either_way(
+            lambda stream, seconds: stream.send_message(request, seconds),
+            lambda seconds: self._attempt(self.chat.SendMessage, request, seconds),
+            Patience(total_seconds, waits_for_limits=True),
+        )
 
     async def mark_read(
         self, request: message_requests_pb2.MarkReadRequest
     ) -> message_requests_pb2.MarkReadResponse:
         """Mark as read, over the stream when one is open."""
+        return await self._either_way(
+            lambda stream, seconds: stream.mark_read(request, seconds),
+            lambda seconds: self._attempt(self.chat.MarkRead, request, seconds),
+            Patience(self._timeout_seconds, attempts_limit=_ATTEMPTS_LIMIT),
+        )
 
-        async def attempt(seconds: float) -> message_requests_pb2.MarkReadResponse:
-            if self._stream is not None and self._stream.takes_requests:
+    async def _either_way(
+        self,
+        ask_stream: Callable[[Stream, float], Awaitable[Item]],
+        call: Callable[[float], Awaitable[Item]],
+        patience: Patience,
+    ) -> Item:
+        first = True
+
+        async def attempt(seconds: float) -> Item:
+            nonlocal first
+            stream = self._stream
+            if stream is not None and stream.takes_requests and first:
+                # Repetitions go by unary calls: they do not depend on whatever holds the stream up.
+                first = False
                 try:
-                    return await self._stream.mark_read(request, seconds)
+                    return await ask_stream(stream, seconds)
                 except StreamCut:
                     pass
-            return await self._attempt(self.chat.MarkRead, request, seconds)
+            return await call(seconds)
 
-        return await persist(Patience(self._timeout_seconds, attempts_limit=_ATTEMPTS_LIMIT), attempt)
+        return await persist(patience, attempt)
 
     def events(self) -> EventStream:
         """The open stream, or a new one when there is none."""
         self._check_open()
-        if self._stream is None or self._stream.ended:
-            self._stream = EventStream(
+        if self._stream is None or self._events is None or self._stream.ended:
+            self._stream = Stream(
                 self._open_stream, client_name=self._client_name, foreground=self._foreground
             )
-        return self._stream
+            self._events = EventStream(self._stream)
+        return self._events
 
     async def aclose(self) -> None:
         """End the stream in good order, let a renewal end, close the connection. Once is enough."""

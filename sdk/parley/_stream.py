@@ -37,14 +37,8 @@ class StreamCut(Exception):
     """The request cannot be answered on this stream; whether it was carried out is unknown."""
 
 
-class EventStream:
-    """Events of all the user's channels, as they happen: an async iterator.
-
-    Events come in order per channel, each at most once. The iterator ends when the client closes it or is
-    closed; it raises `Disconnected` when the stream ended otherwise, and another ParleyError when it could
-    not be opened, after all events that came before. Several readers share one stream: each event goes to
-    one of them.
-    """
+class Stream:
+    """One stream from its opening to its end. Its tasks end with it."""
 
     def __init__(self, open_call: OpenCall, *, client_name: str, foreground: bool) -> None:
         self._session = Session()
@@ -66,36 +60,28 @@ class EventStream:
 
     @property
     def ended(self) -> bool:
-        """Whether the stream is over. Events that came before may still wait to be read."""
+        """Whether the stream is over, though events that came before may wait to be read."""
         return self._task.done()
 
     @property
     def heads(self) -> Mapping[str, ChannelHead]:
-        """By channel id, where each channel ends and how far the user has read, kept up to date.
-
-        Complete once `ready` has returned. It may name channels that the user has left since.
-        """
+        """The session's heads."""
         return self._session.heads
 
     async def ready(self) -> None:
-        """Wait until the server has said all about the past: what happens from here on will be delivered.
-
-        Raises ParleyError when the stream could not be opened or ended first.
-        """
+        """Wait until the server has said all about the past. Raises what ended the stream before."""
         while not self._session.caught_up:
             if self.ended:
                 self._raise_end()
                 return
             await self._next_news()
 
-    def __aiter__(self) -> EventStream:
-        return self
-
-    async def __anext__(self) -> Event:
+    async def next_event(self) -> Event | None:
+        """The next event; None at the end of a stream that this client left. Raises what else ended it."""
         while not self._events:
             if self.ended:
                 self._raise_end()
-                raise StopAsyncIteration
+                return None
             await self._next_news()
         event = self._events.popleft()
         if len(self._events) <= _EVENTS_LIMIT // 2:

@@ -9,6 +9,7 @@ import inspect
 import io
 import os
 import re
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -87,10 +88,11 @@ async def shell(grpcurl: Path, tmp_path: Path) -> AsyncIterator[Shell]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     yield Shell(process)
-    if process.returncode is None:
-        process.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # What it runs in the background holds its output open.
     await process.communicate()
 
 

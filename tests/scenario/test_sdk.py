@@ -72,7 +72,7 @@ async def test_two_people_talk_both_ways(node: NodeProcess) -> None:
 
 
 async def test_history_is_read_in_pages_of_any_size(node: NodeProcess) -> None:
-    """Longer than a page, newest first, cut where asked. Planted: the page token not passed on."""
+    """Longer than a page, newest first, cut where asked. Planted: only the first page."""
     async with _people(node, "alice", "bob") as (alice, _):
         channel = await alice.direct("bob")
         await alice.events().ready()
@@ -188,7 +188,7 @@ async def test_profiles_and_search(node: NodeProcess) -> None:
 
 
 async def test_a_revoked_device_is_told_and_out(node: NodeProcess) -> None:
-    """Its stream ends with the reason, its calls too. Planted: Disconnected without the GoAway's reason."""
+    """Its stream ends with the reason, its calls too. Planted: Disconnected with an empty reason."""
     async with _people(node, "alice") as (alice,):
         tokens = await parley.log_in(node.address, "alice", PASSWORD, device_name="old phone")
         async with parley.connect(node.address, token=tokens) as phone:

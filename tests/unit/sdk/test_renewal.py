@@ -262,6 +262,10 @@ async def test_programs_that_share_a_log_in_take_turns() -> None:
         for _ in range(5)
     ]
     server.clock.ms += LIFETIME_MS * 2 // 3
-    seen = await asyncio.gather(*(program.access_token() for program in programs))
+    server.gate.clear()
+    asking = asyncio.gather(*(program.access_token() for program in programs))
+    await server.reached.wait()
+    server.gate.set()
+    seen = await asking
     assert server.asked == ["refresh-0"]
     assert set(seen) == {shelf[-1].access_token}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,6 +11,7 @@ import pytest
 from google.protobuf import duration_pb2
 
 import parley
+from parley._patience import Patience
 from parley.chat.v1 import event_pb2, stream_pb2
 
 if TYPE_CHECKING:
@@ -230,7 +232,7 @@ async def test_a_slow_reader_holds_a_bounded_number_and_can_still_send(node: Fak
         assert asked.is_set()
         assert len(node.called("SendMessage")) == 1
         assert sent.seq == 1
-        assert len(stream._events) < 2_000
+        assert len(stream._stream._events) < 2_000
         seen = [(await anext(stream)).seq for _ in range(total)]
         assert seen == list(range(1, total + 1))
         assert not stream.ended
@@ -330,3 +332,25 @@ async def test_a_defect_of_the_client_is_raised_not_hung(
         with pytest.raises(ZeroDivisionError):
             await anext(client.events())
         assert (await client.channel("c").send("x")).seq == 1
+
+
+async def test_a_request_that_the_stream_does_not_answer_goes_by_a_call(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something holds the stream up, not the server. Planted: every repetition on the same stream."""
+
+    async def mute(frames: Frames, context: Context) -> Answers:
+        yield node.welcome()
+        async for frame in frames:
+            if frame.WhichOneof("request") == "goodbye":
+                return
+            node.answer(frame)
+
+    node.connect = mute
+    monkeypatch.setattr("parley._link.Patience", functools.partial(Patience, attempt_seconds=0.2))
+    async with parley.connect(node.target, token="t", timeout_seconds=5.0) as client:
+        await client.events().ready()
+        sent = await client.channel("c").send("hello")
+        assert sent.duplicate
+        assert not client.events().ended
+    assert len(node.called("stream SendMessage")) == 1
