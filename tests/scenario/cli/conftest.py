@@ -10,6 +10,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 _LIMIT_SECONDS = 60.0
 
@@ -47,6 +47,20 @@ class RunningCommand:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+
+    @property
+    def ended_by_now(self) -> bool:
+        """Whether it has ended."""
+        return self._process.returncode is not None
+
+    def has_open(self, path: Path) -> bool:
+        """Whether it holds this file open now."""
+        with contextlib.suppress(FileNotFoundError):
+            for link in Path(f"/proc/{self._process.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if link.readlink() == path:
+                        return True
+        return False
 
     async def error_line(self) -> str:
         """The next line that it writes to standard error."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 import signal
@@ -120,22 +119,4 @@ async def test_tls_with_a_certificate_of_ones_own(terminal: Any, tls_files: Any)
     assert plain.code == 3
     untrusted = await terminal.run("login", "alice", "--password-stdin", "--tls", stdin=password)
     assert untrusted.code == 3
-    await up.end(signal.SIGTERM)
-
-
-async def test_two_processes_that_renew_one_log_in_at_once_both_go_on(terminal: Any) -> None:
-    """Access tokens of one second and no grace: only turns keep the device from being revoked.
-
-    Planted: a renewal without the lock got the device revoked (REFRESH_TOKEN_REUSED).
-    """
-    (terminal.folder / "short.toml").write_text(
-        "[auth]\naccess_token_seconds = 1\nrefresh_grace_seconds = 1\n[rates]\n"
-        "call = {per_minute = 600000, burst = 10000}\n"
-    )
-    up, terminal.environ["PARLEY_SERVER"] = await _started(terminal, "--config", "short.toml")
-    await terminal.sign_up("alice", "bob")
-    terminal.environ["PARLEY_AS"] = "alice"
-    for _ in range(3):
-        done = await asyncio.gather(*(terminal.run("whoami") for _ in range(4)))
-        assert [each.code for each in done] == [0, 0, 0, 0], done
     await up.end(signal.SIGTERM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parley_cli.exit_codes import ExitCode
@@ -14,6 +14,7 @@ from parley_cli.message_text import LIMIT_BYTES, read_text, text_of_argument
 
 
 @given(st.text())
+@example("a\r\nb\rc\n\n")
 def test_standard_input_is_taken_as_it_is(text: str) -> None:
     """Planted: reading it as a text file, which changes line ends, was caught here."""
     assert read_text(io.BytesIO(text.encode())) == text
