@@ -237,7 +237,7 @@ class Load:
         if self._counter.failure is not None:
             raise self._counter.failure
         started, cpu = time.perf_counter(), time.process_time()
-        async with asyncio.timeout(ROUND_LIMIT_SECONDS):
+        async with asyncio.timeout(order.get("limit_seconds", ROUND_LIMIT_SECONDS)):
             match order["do"]:
                 case "open":
                     await self.open(order["up_to"])
@@ -453,7 +453,7 @@ async def main() -> None:
             try:
                 answer = await load.run(json.loads(line))
             except TimeoutError:
-                answer = {"failed": "the round did not end in time"}
+                answer = {"failed": "the round did not end in time: an answer or an event is missing"}
             except (Failed, WireError, OSError) as error:
                 answer = {"failed": f"{type(error).__name__}: {error}"}
             sys.stdout.write(json.dumps(answer) + "\n")

@@ -147,14 +147,14 @@ class Generator:
         if process is None or process.stdin is None:
             return
         process.stdin.close()
+        if kind is not None:
+            # It may be in the middle of a round: nobody waits for that any more.
+            _kill(process)
         try:
             async with asyncio.timeout(LEAVE_LIMIT_SECONDS):
                 await process.wait()
-        except (TimeoutError, asyncio.CancelledError):
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
+        finally:
+            _kill(process)
 
     async def run(self, **order: object) -> Round:
         """Carry out one order and measure the node meanwhile. Raises GeneratorFailed."""
@@ -176,3 +176,9 @@ class Generator:
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(line + b"\n")
         await self._process.stdin.drain()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()

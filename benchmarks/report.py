@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,12 +111,14 @@ def _table(scenario: Scenario) -> Iterator[str]:
         figures = cases[0].figures
         loaded = bool(cases[0].generator_cpu_share)
         heads = [f"{one.name} ({one.unit})" if one.unit else one.name for one in figures]
-        yield "| | " + " | ".join([*heads, *["CPU node, generator"] * loaded]) + " |"
+        yield "| | " + " | ".join([*heads, *(["CPU node, generator"] if loaded else [])]) + " |"
         yield "|---" * (1 + len(figures) + loaded) + "|"
         for case in cases:
             values = [_value(figure) for figure in case.figures]
             mark = " (generator at its limit)" if loaded and case.generator_is_the_limit else ""
-            yield f"| {case.name}{mark} | " + " | ".join([*values, *[_shares(case)] * loaded]) + " |"
+            yield (
+                f"| {case.name}{mark} | " + " | ".join([*values, *([_shares(case)] if loaded else [])]) + " |"
+            )
         yield ""
 
 
@@ -135,8 +138,7 @@ def _value(figure: Figure) -> str:
 
 
 def _shares(case: Case) -> str:
-    node, generator = sorted(case.node_cpu_share), sorted(case.generator_cpu_share)
-    return f"{node[len(node) // 2]:.0%}, {generator[len(generator) // 2]:.0%}"
+    return f"{statistics.median(case.node_cpu_share):.0%}, {statistics.median(case.generator_cpu_share):.0%}"
 
 
 def _target_line(target: Target) -> str:

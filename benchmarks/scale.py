@@ -50,7 +50,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     rounds=2,
-    seconds=0.3,
+    seconds=0.2,
     warm_seconds=0.1,
     senders=(1, 8),
     unary_senders=4,
@@ -59,8 +59,8 @@ QUICK = Scale(
     large_members=20,
     several_senders=3,
     idle_sessions=(20,),
-    idle_rounds=2,
-    idle_seconds=0.5,
+    idle_rounds=1,
+    idle_seconds=0.3,
     short_history=100,
     long_history=2000,
 )
