@@ -30,6 +30,11 @@ test: ## Set up, check and run all tests
 unit: python-deps ## Run the quick tests only (tests/unit)
 	@exec $(PYTHON_BIN)/python -m pytest tests/unit $(ARGS)
 
+.PHONY: robustness
+robustness: python-deps ## Kill a node 50 times under load and check every promise (KILLS=, SEED=)
+	@PARLEY_ROBUSTNESS_KILLS=$(or $(KILLS),50) PARLEY_ROBUSTNESS_SEED=$(SEED) $(PYTHON_BIN)/python -m pytest \
+		-s tests/robustness/test_durability.py -k killed $(ARGS)
+
 .PHONY: check
 check: check-format check-lint check-types check-imports check-contract check-generated ## Run every check that is not a test (make -k check: go on after a failure)
 

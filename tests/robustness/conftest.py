@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
 PLANTED = Path(__file__).resolve().parent.parent / "planted"
-# Every run loses what was not synced when the node is killed, and does not spend its time on passwords.
-WORLD = ("power_cut", "cheap_passwords")
 
 RunPlan = Callable[..., Report]
 
@@ -29,6 +27,7 @@ RunPlan = Callable[..., Report]
 def run_plan(tmp_path: Path) -> RunPlan:
     """Runs a plan against a node with plants of tests/planted, prints the report and keeps what failed.
 
+    With `power_cut` a kill takes all that was not synced.
     Where failed histories go: PARLEY_ROBUSTNESS_FOLDER, else a fresh folder in the system's temporary one.
     Not on pytest's loop: its debug mode would make the clients slower than the node.
     """
@@ -40,9 +39,11 @@ def run_plan(tmp_path: Path) -> RunPlan:
         trouble: Callable[[Run], Awaitable[None]] = kills_and_pauses,
         settings: dict[str, object] | None = None,
         data: Path | None = None,
+        power_cut: bool = True,
         keep: bool = True,
     ) -> Report:
-        files = tuple(PLANTED / f"{name}.py" for name in (*WORLD, *plants))
+        world = ("power_cut", "cheap_passwords") if power_cut else ("cheap_passwords",)
+        files = tuple(PLANTED / f"{name}.py" for name in (*world, *plants))
         history = asyncio.run(run_scenario(plan, data or tmp_path / "node", files, trouble, settings))
         report = report_on(history, demands)
         sys.stdout.write(report.text())

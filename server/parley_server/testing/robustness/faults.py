@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from random import Random
 
     from parley_server.testing.node_process import NodeProcess
@@ -51,6 +53,21 @@ async def pause(node: NodeProcess, recorder: Recorder, seconds: float) -> None:
         await asyncio.sleep(seconds)
     finally:
         node.send(signal.SIGCONT)
+    recorder.fault_over(fault)
+
+
+@asynccontextmanager
+async def disk_full(
+    recorder: Recorder, fill: Callable[[], None], make_room: Callable[[], None]
+) -> AsyncIterator[Fault]:
+    """For the length of the block there is no room: `fill` takes it away, `make_room` gives it back."""
+    await recorder.until(lambda: bool(recorder.in_flight))
+    fault = recorder.fault(DISK_FULL)
+    fill()
+    try:
+        yield fault
+    finally:
+        make_room()
     recorder.fault_over(fault)
 
 
