@@ -169,7 +169,7 @@ class Stream:
             call, first = await self._open_call(self._hello)
             await self._serve(call, first)
         except Exception as failure:
-            if not self._closing:
+            if not self._closing:  # Whoever leaves knows why the stream ends.
                 self._failure = failure
 
     def _over(self, task: asyncio.Task[None]) -> None:
@@ -194,7 +194,7 @@ class Stream:
             call.cancel()
 
     async def _read(self, call: ConnectCall) -> None:
-        """Read until the stream ends. Raises Disconnected, unless this client left it."""
+        """Read until the stream ends, and raise Disconnected then."""
         failure: ParleyError | None = None
         try:
             while (frame := await call.read()) is not None:
@@ -203,8 +203,7 @@ class Stream:
                     await self._wait_for_room()
         except ParleyError as error:
             failure = error
-        if not self._closing:
-            raise self._session.ended(failure) from failure
+        raise self._session.ended(failure) from failure
 
     def _take(self, frame: stream_pb2.ConnectResponse) -> None:
         received = self._session.received(frame)

@@ -144,7 +144,7 @@ async def test_the_echo_bot_says_what_is_wrong(node: NodeProcess, tmp_path: Path
 
 
 async def test_the_echo_bot_explains_itself() -> None:
-    """--help needs no server. Planted: an option without help text."""
+    """--help needs no server. Planted: the epilog left out."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(ECHO_BOT),

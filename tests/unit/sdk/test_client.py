@@ -121,7 +121,7 @@ async def test_signing_up_and_logging_in_are_repeated_with_one_request_id(
 
 
 async def test_an_expired_token_is_renewed_once_for_all_calls(node: FakeNode) -> None:
-    """Stored before it is used. Planted: no renewal on TOKEN_EXPIRED; one per refused call."""
+    """Stored before it is used. Planted: no renewal on TOKEN_EXPIRED."""
     node.now_seconds = 4_000_000_000
     tokens = node.tokens()
     node.access_tokens = set()

@@ -37,7 +37,7 @@ async def _all_of(stream: parley.EventStream) -> list[int]:
 
 
 async def test_requests_go_over_the_open_stream(node: FakeNode) -> None:
-    """Cheaper than calls of their own. Planted: always unary; replies given to the oldest caller."""
+    """Cheaper than calls of their own. Planted: always unary."""
     async with parley.connect(node.target, token="t") as client:
         await client.events().ready()
         channel = client.channel("c")
@@ -52,29 +52,37 @@ async def test_requests_go_over_the_open_stream(node: FakeNode) -> None:
 
 
 async def test_never_more_in_flight_than_the_server_allows(node: FakeNode) -> None:
-    """Two below its limit. Planted: no bound, which the server answers with TOO_MANY_IN_FLIGHT."""
-    most = 0
+    """Two below its limit, and each caller gets its own reply, in whatever order they come.
+
+    Planted: no bound, which the server answers with TOO_MANY_IN_FLIGHT; replies given to the oldest caller.
+    """
+    three, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow_answers(frames: Frames, context: Context) -> Answers:
-        nonlocal most
         yield node.welcome(in_flight=5)
         waiting: list[stream_pb2.ConnectRequest] = []
         async for frame in frames:
             if frame.WhichOneof("request") == "goodbye":
                 return
             waiting.append(frame)
-            most = max(most, len(waiting))
             if len(waiting) == 3:
+                three.set()
+                await go_on.wait()
                 for each in reversed(waiting):
                     yield node.answer(each)
                 waiting.clear()
 
     node.connect = slow_answers
     async with parley.connect(node.target, token="t") as client:
-        await client.events().ready()
-        sent = await asyncio.gather(*(client.channel("c").send(str(number)) for number in range(30)))
-    assert most == 3
-    assert len({each.client_message_id for each in sent}) == 30
+        stream = client.events()
+        await stream.ready()
+        sending = asyncio.gather(*(client.channel("c").send(str(number)) for number in range(30)))
+        await three.wait()
+        assert stream._stream._session.in_flight == 3
+        go_on.set()
+        sent = await sending
+    assert {each.client_message_id: each.seq for each in sent} == node.written
+    assert len(node.written) == 30
     assert node.called("SendMessage") == []
 
 
@@ -117,7 +125,8 @@ async def test_a_message_whose_stream_is_cut_is_sent_again_with_its_id(node: Fak
     async with parley.connect(node.target, token="t") as client:
         stream = client.events()
         await stream.ready()
-        sent = await client.channel("c").send("hello")
+        async with asyncio.timeout(8):  # Less than one attempt may take.
+            sent = await client.channel("c").send("hello")
         assert sent.duplicate
         with pytest.raises(parley.Disconnected) as caught:
             await anext(stream)
@@ -143,6 +152,7 @@ async def test_events_before_the_end_are_delivered_and_then_the_reason(node: Fak
     node.connect = stop
     async with parley.connect(node.target, token="t") as client:
         stream = client.events()
+        await asyncio.wait([stream._stream._task])
         assert [(await anext(stream)).seq for _ in range(3)] == [1, 2, 3]
         with pytest.raises(parley.Disconnected) as caught:
             await anext(stream)
