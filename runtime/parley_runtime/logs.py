@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
-# Values under these keys never reach a log, whoever logs them.
+# Values under these keys never reach a log, whoever logs them and however deep they lie.
 _SECRET_KEYS = frozenset(
     {"password", "token", "access_token", "refresh_token", "authorization", "secret", "private_key", "text"}
 )
@@ -17,9 +17,19 @@ _SECRET_KEYS = frozenset(
 def _without_secrets(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    for key in _SECRET_KEYS & event.keys():
-        event[key] = "[hidden]"
-    return event
+    hidden: structlog.typing.EventDict = _hide(event)
+    return hidden
+
+
+def _hide(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: "[hidden]" if str(key).lower() in _SECRET_KEYS else _hide(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple) and any(isinstance(inner, dict) for inner in value):
+        return [_hide(inner) for inner in value]
+    return value
 
 
 def configure_logs(
@@ -41,10 +51,11 @@ def configure_logs(
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
+    last: list[structlog.typing.Processor] = [renderer]
+    if form == "json":
+        last.insert(0, structlog.processors.format_exc_info)
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer]
-        if form == "json"
-        else [*shared, renderer],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -53,7 +64,7 @@ def configure_logs(
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
     logging.basicConfig(

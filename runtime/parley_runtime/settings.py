@@ -6,6 +6,7 @@ An environment variable is named after its path: `PARLEY_LISTEN`, `PARLEY_LIMITS
 
 from __future__ import annotations
 
+import math
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,6 +98,8 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long an acknowledged cursor may wait to be stored."""
     slow_reader_seconds: float = 300.0
     """A client that takes nothing at all for this long is disconnected."""
+    close_seconds: float = 10.0
+    """How long a client may take to read what was sent before its stream was ended."""
     token_warning_seconds: float = 60.0
     """How long before its access token runs out a stream is warned."""
     reconnect_spread_seconds: float = 30.0
@@ -190,9 +193,11 @@ def _check(settings: Settings) -> None:
         section = getattr(settings, section_name)
         for name in section.__struct_fields__:
             value = getattr(section, name)
-            if isinstance(value, int | float) and value <= 0:
+            if isinstance(value, int | float) and not 0 < value < math.inf:
                 raise SettingsError(f"{section_name}.{name} must be greater than 0")
+    if not 0 <= settings.stop_grace_seconds < math.inf:
+        raise SettingsError("stop_grace_seconds must be 0 or greater")
     for name in settings.rates.__struct_fields__:
         rate: RateSetting = getattr(settings.rates, name)
-        if rate.per_minute <= 0 or rate.burst < 1:
+        if not 0 < rate.per_minute < math.inf or rate.burst < 1:
             raise SettingsError(f"rates.{name}: per_minute must be greater than 0 and burst at least 1")
