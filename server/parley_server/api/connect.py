@@ -286,7 +286,7 @@ class ChatStream:
             )
         )
         for page in frames.digests(joining.told):
-            await self._room()
+            await self._room(len(page))
             self._put(page)
         heads = ((head.channel_id, head.head_seq) for head in joining.heads)
         match joining.resume:
@@ -312,10 +312,11 @@ class ChatStream:
         self._session.outbox.reach(self._session.position)
         self._flush()
 
-    async def _room(self) -> None:
-        """Hand out what waits and wait until there is room for more. Raises StreamGone."""
+    async def _room(self, size_bytes: int) -> None:
+        """Hand out what waits and wait until there is room for so much more. Raises StreamGone."""
         self._flush()
-        while not self._session.outbox.has_room:
+        outbox = self._session.outbox
+        while not (outbox.has_room and outbox.takes(size_bytes)):
             if self._session.phase is Phase.ENDED:
                 raise StreamGone
             if self._drained is None:

@@ -38,13 +38,13 @@ class CatchUp:
         self._read_mark_field = read_mark_field
 
     async def run(
-        self, session: Session, user_id: str, epoch: str, room: Callable[[], Awaitable[None]]
+        self, session: Session, user_id: str, epoch: str, room: Callable[[int], Awaitable[None]]
     ) -> None:
         """Queue everything that the device lacks, in order per channel; the session is live when this
         returns.
 
-        `room` waits until the outbox has room, or raises when the stream is gone. Raises StoreUnavailable,
-        and EpochChanged when the feed was lost meanwhile.
+        `room` waits until the outbox takes an event of so many bytes, or raises when the stream is gone.
+        Raises StoreUnavailable, and EpochChanged when the feed was lost meanwhile.
         """
         while session.phase is Phase.CATCHING_UP:
             behind = session.take_behind()
@@ -68,7 +68,7 @@ class CatchUp:
                 session.put(self._read_mark_field(channel_id, mark))
 
     async def _channel(
-        self, session: Session, user_id: str, channel_id: str, room: Callable[[], Awaitable[None]]
+        self, session: Session, user_id: str, channel_id: str, room: Callable[[int], Awaitable[None]]
     ) -> None:
         next_seq = session.next_seq_of(channel_id)
         if next_seq is None:
@@ -88,9 +88,9 @@ class CatchUp:
             for row in page.rows:
                 field = event_field(row.event)
                 while not session.put_from_log(channel_id, row.seq, field):
-                    await room()
+                    await room(len(field))
                 if not session.outbox.has_room:
-                    await room()
+                    await room(0)
             if page.next_seq is None:
                 return
             next_seq = page.next_seq

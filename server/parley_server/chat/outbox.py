@@ -65,12 +65,17 @@ class Outbox:
         """Whether less than one frame waits, and an event would be taken."""
         return self.waiting_bytes < self._limits.frame_bytes and self._events < self._limits.events
 
+    def takes(self, size_bytes: int) -> bool:
+        """Whether `add_event` would take an event of this size."""
+        return not self._waiting or (
+            self._events < self._limits.events
+            and self.waiting_bytes + size_bytes <= self._limits.waiting_bytes
+        )
+
     def add_event(self, field: bytes, channel_id: str, seq: int) -> bool:
         """Queue one event. False: the bound is reached and it was not taken."""
         size = len(field)
-        if self._waiting and (
-            self._events >= self._limits.events or self.waiting_bytes + size > self._limits.waiting_bytes
-        ):
+        if not self.takes(size):
             return False
         self._waiting.append(_Waiting(field, channel_id, seq, None))
         self._events += 1
