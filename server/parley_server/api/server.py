@@ -110,11 +110,12 @@ def _add_streams(server: grpc.aio.Server, services: StreamServices) -> None:
         return lambda: ChatStream(services, subscribe=subscribe)
 
     # Registered after the generated ones, so these win: bytes both ways through the seam.
+    close_seconds = services.session_settings.close_seconds
     service = chat_service_pb2.DESCRIPTOR.services_by_name["ChatService"].full_name
     server.add_registered_method_handlers(
         service,
         {
-            "Connect": grpcio_transport.stream_stream(maker(subscribe=False)),
-            "Subscribe": grpcio_transport.unary_stream(maker(subscribe=True)),
+            "Connect": grpcio_transport.stream_stream(maker(subscribe=False), close_seconds=close_seconds),
+            "Subscribe": grpcio_transport.unary_stream(maker(subscribe=True), close_seconds=close_seconds),
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import abort_arguments
 from parley_server.ports.stream import StreamHandler
 
 if TYPE_CHECKING:
-    from parley_runtime.refusal import Refusal
-
     # Generic in its stubs only.
     _Context = grpc.aio.ServicerContext[bytes, bytes]
+
+_NOT_TAKEN = Refusal(
+    Reason.SLOW_READER, "The client did not take in time what was sent before the end. Connect again."
+)
 
 MakeHandler = Callable[[], StreamHandler]
 
@@ -25,8 +29,11 @@ MakeHandler = Callable[[], StreamHandler]
 class GrpcioStream:
     """`DeviceStream` over a grpc.aio call. One message is in flight at a time; `writable` follows each."""
 
-    def __init__(self, context: _Context) -> None:
+    def __init__(self, context: _Context, close_seconds: float) -> None:
+        """After `close` the client has `close_seconds` to take what was sent; then the call is given up."""
         self._context = context
+        self._close_seconds = close_seconds
+        self._limit: asyncio.Timeout | None = None
         self._waiting: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -55,27 +62,41 @@ class GrpcioStream:
             self._closing = True
             self._refusal = refusal
             self._wake.set()
+            if self._limit is not None:
+                # A client that reads no more would hold the call, and its place, for ever.
+                self._limit.reschedule(asyncio.get_running_loop().time() + self._close_seconds)
 
     async def write_until_closed(self, handler: StreamHandler) -> None:
         """Write what is sent, until `close`; then end the call with its status."""
+        try:
+            async with asyncio.timeout(self._close_seconds if self._closing else None) as self._limit:
+                await self._write(handler)
+        except TimeoutError:
+            # The status stands behind what the client did not take: hand it over, and wait for nothing.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await self._context.abort(*abort_arguments(self._refusal or _NOT_TAKEN))
+        else:
+            if self._refusal is not None:
+                await self._context.abort(*abort_arguments(self._refusal))
+
+    async def _write(self, handler: StreamHandler) -> None:
         while True:
             while self._waiting:
                 await self._context.write(self._waiting.popleft())
                 if not self._waiting and not self._closing:
                     handler.writable()
             if self._closing:
-                break
+                return
             self._wake.clear()
             await self._wake.wait()
-        if self._refusal is not None:
-            await self._context.abort(*abort_arguments(self._refusal))
 
 
-def stream_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
+def stream_stream(make_handler: MakeHandler, *, close_seconds: float) -> grpc.RpcMethodHandler[Any, Any]:
     """A bidirectional method served by one handler per stream, bytes both ways."""
 
     async def behaviour(_requests: object, context: _Context) -> None:
-        stream = GrpcioStream(context)
+        stream = GrpcioStream(context, close_seconds)
         handler = make_handler()
 
         async def read() -> None:
@@ -99,11 +120,11 @@ def stream_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.stream_stream_rpc_method_handler(behaviour, None, None)
 
 
-def unary_stream(make_handler: MakeHandler) -> grpc.RpcMethodHandler[Any, Any]:
+def unary_stream(make_handler: MakeHandler, *, close_seconds: float) -> grpc.RpcMethodHandler[Any, Any]:
     """A server-streaming method served by one handler per stream, bytes both ways."""
 
     async def behaviour(request: bytes, context: _Context) -> None:
-        stream = GrpcioStream(context)
+        stream = GrpcioStream(context, close_seconds)
         handler = make_handler()
         handler.opened(stream)
         handler.received(request)
