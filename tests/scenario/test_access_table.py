@@ -71,6 +71,7 @@ class Scene:
     other: Person
     member_second_device: Person
     session_id: str
+    member_cursor: str
 
     def of(self, role: Role) -> Person | None:
         return self.people.get(role)
@@ -84,10 +85,10 @@ NO_CHANNEL: Answer = ("NOT_FOUND", "CHANNEL_NOT_FOUND")
 NEEDS_ROLE: Answer = ("PERMISSION_DENIED", "ROLE_REQUIRED")
 NEEDS_OPERATOR: Answer = ("PERMISSION_DENIED", "OPERATOR_REQUIRED")
 NO_SESSION: Answer = ("NOT_FOUND", "SESSION_NOT_FOUND")
+NOT_HIS_CURSOR: Answer = ("INVALID_ARGUMENT", "INVALID_FIELD")
 NO_DEVICE: Answer = ("NOT_FOUND", "DEVICE_NOT_FOUND")
 
 ANYBODY = dict.fromkeys(Role, OK)
-FOREIGN_CURSOR: Answer = ("INVALID_ARGUMENT", "INVALID_FIELD")
 USERS = ANYBODY | {Role.ANONYMOUS: NO_TOKEN, Role.REVOKED: REVOKED}
 MEMBERS = USERS | {Role.STRANGER: NO_CHANNEL, Role.OPERATOR: NO_CHANNEL}
 OWNERS = MEMBERS | {Role.MEMBER: NEEDS_ROLE}
@@ -213,8 +214,10 @@ TABLE: dict[str, Row] = {
     ),
     # With a cursor of his own a user is taken at his word; another's is refused, whoever hands it in.
     "parley.chat.v1.ChatService.AckEvents": Row(
-        USERS | dict.fromkeys((Role.STRANGER, Role.MEMBER, Role.OWNER, Role.OPERATOR), FOREIGN_CURSOR),
-        lambda scene, role: message_requests_pb2.AckEventsRequest(cursor="1.00000000.aaaa.7"),
+        # A cursor belongs to a user: any of his devices may name it, nobody else.
+        USERS | dict.fromkeys((Role.STRANGER, Role.OWNER, Role.OPERATOR), NOT_HIS_CURSOR),
+        lambda scene, role: message_requests_pb2.AckEventsRequest(cursor=scene.member_cursor),
+        changes=True,
     ),
     "parley.chat.v1.ChatService.SendMessage": Row(
         MEMBERS, lambda scene, role: message(scene.channel_id), changes=True
@@ -301,8 +304,8 @@ async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodePr
     node = NodeProcess(data, {"limits.devices_per_user": 1000}, (CHEAP_PASSWORDS,))
     await node.start()
     yield node
-    assert "Traceback" not in node.stderr
     await node.close()
+    assert "Traceback" not in node.stderr
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -342,7 +345,7 @@ async def make_scene(client: RawClient, operator_name: str) -> tuple[Scene, RawS
         Role.OPERATOR: operator,
         Role.REVOKED: revoked,
     }
-    return Scene(channel_id, people, other, second, stream.welcome.session_id), stream
+    return Scene(channel_id, people, other, second, stream.welcome.session_id, stream.cursor), stream
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -143,11 +143,20 @@ class RawStream:
     events: list[event_pb2.Event] = field(default_factory=list)
     replies: dict[int, stream_pb2.Reply] = field(default_factory=dict)
     controls: list[stream_pb2.Control] = field(default_factory=list)
+    cursor: str = ""
     _next_request_id: int = 1 << 20
+    _outcome: Outcome | None = None
+
+    def __post_init__(self) -> None:
+        # grpc.aio forgets the status when a write fails after it came, so it is taken down when it comes.
+        self.call.add_done_callback(self._done)
 
     async def send_bytes(self, encoded: bytes) -> None:
-        """Write one frame as it is."""
-        await self.call.write(encoded)
+        """Write one frame as it is. Raises StreamEnded."""
+        try:
+            await self.call.write(encoded)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            raise StreamEnded(await self._ended()) from None
 
     async def send(self, **fields: Any) -> None:
         """Write one ConnectRequest with these fields."""
@@ -171,6 +180,7 @@ class RawStream:
             raise StreamEnded(await self._ended())
         frame = stream_pb2.ConnectResponse.FromString(encoded)
         self.frames.append(frame)
+        self.cursor = frame.cursor or self.cursor
         self.events.extend(frame.events)
         self.controls.extend(frame.controls)
         for reply in frame.replies:
@@ -232,7 +242,16 @@ class RawStream:
         """The stream's Welcome."""
         return cast("stream_pb2.Welcome", self.control("welcome"))
 
+    def _done(self, call: Any) -> None:
+        try:
+            self._ended_at_once().send(None)
+        except StopIteration as returned:
+            self._outcome = returned.value
+
     async def _ended(self) -> Outcome:
+        return self._outcome or await self._ended_at_once()
+
+    async def _ended_at_once(self) -> Outcome:
         return _outcome(
             await self.call.code(), await self.call.details(), await self.call.trailing_metadata()
         )
