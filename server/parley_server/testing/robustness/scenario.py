@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
+KILL_TRIES = 3
 # A run may last longer than tokens and leases do by default.
 NODE_SETTINGS = {
     "auth.access_token_seconds": 24 * 3600,
@@ -83,25 +84,30 @@ async def kills_and_pauses(run: Run) -> None:
     todo = [faults.KILL] * plan.kills + [faults.PAUSE] * plan.pauses
     run.random.shuffle(todo)
     share = plan.acknowledged / max(len(todo), 1)
-    landed = 0
     for number, kind in enumerate(todo):
-        # Some faults come soon after the one before, when channels are being activated.
-        spread = 0.02 if run.random.random() < 0.25 else run.random.uniform(0.2, 1.0)
-        earliest = max(number * share * 0.8, run.recorder.acknowledged) if spread > 0.02 else 0
-        await run.until_acknowledged(int(max(earliest, run.recorder.acknowledged) + spread * share * 0.5))
+        if run.random.random() < 0.25:
+            # Soon after the fault before, while channels are being activated.
+            count = run.recorder.acknowledged + run.random.randint(1, 10)
+        else:
+            count = int(share * (number + run.random.random()))
+        await run.until_acknowledged(count)
         await asyncio.sleep(faults.jitter(run.random))
         if kind == faults.PAUSE:
             await faults.pause(run.node, run.recorder, plan.pause_seconds)
-            continue
-        for _ in range(3):
-            fault = await faults.kill(run.node, run.recorder)
-            if await _landed(run, fault.in_flight):
-                landed += 1
-                break
+        else:
+            await _kill_for_certain(run)
+
+
+async def _kill_for_certain(run: Run) -> None:
+    """Kill so that a send is left without an answer: a reply may have been on its way already."""
+    for _ in range(KILL_TRIES):
+        fault = await faults.kill(run.node, run.recorder)
+        if await _landed(run, fault.in_flight):
+            return
 
 
 async def _landed(run: Run, in_flight: list[int]) -> bool:
-    """Whether the kill left a send without an answer: a reply may have been on its way already."""
+    """Whether any of these attempts ended without an answer, once all have ended."""
     sends = run.recorder.history.sends
     await run.recorder.until(lambda: all(sends[number].end_ns is not None for number in in_flight))
     return any(sends[number].outcome is Outcome.UNKNOWN for number in in_flight)
