@@ -19,13 +19,9 @@ def normal_username(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The form in which names and queries are compared: NFKC and case folding, so often that nothing
-    changes any more.
-    """
-    folded = unicodedata.normalize("NFKC", text)
-    while (again := unicodedata.normalize("NFKC", folded.casefold())) != folded:
-        folded = again
-    return folded
+    """The form in which names and queries are compared: case folding between NFKC and NFKC."""
+    # NFKC first: what it unfolds may have a case. NFKC again: folding may leave what composes.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def username_fault(text: str) -> str | None:

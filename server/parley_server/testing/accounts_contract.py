@@ -206,7 +206,7 @@ class AccountsContract:
         the order.
         """
         rng = random.Random(20)
-        alphabet = "ab.한글\u00df\ud7fb\ue000\U00010400\U0010ffff"
+        alphabet = "ab.한글\u00df\ud7ff\ue000\U00010400\U0010ffff"
 
         def word(longest: int) -> str:
             return "".join(rng.choice(alphabet) for _ in range(rng.randint(0, longest)))
@@ -220,7 +220,7 @@ class AccountsContract:
             "a",
             "한",
             "글글",
-            "\ud7fb",
+            "\ud7ff",
             "\ue000",
             "\U0010ffff",
             "\U0010ffff\U0010ffff",
@@ -452,6 +452,7 @@ class AccountsContract:
             found = await store.revoked_devices(since_ms=since_ms, access_after_ms=access_after_ms)
             return {row.device_id for row in found}
 
+        assert await listed(NOW_MS, NOW_MS) == {"d-recent", "d-running", "d-old"}
         assert await listed(NOW_MS, NOW_MS + 900_000) == {"d-recent", "d-running"}
         assert await listed(NOW_MS + 1, NOW_MS + DAY_MS - 1) == {"d-running"}
         assert await listed(NOW_MS + 1, NOW_MS + DAY_MS) == set()

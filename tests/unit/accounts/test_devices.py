@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from parley_server.accounts.devices import LoggedIn, TokenPair
     from parley_server.accounts.service import AccountService
     from parley_server.backends.memory.accounts import MemoryAccounts
+    from parley_server.ports.accounts import DeviceRow
     from parley_server.testing.manual_clock import ManualClock
 
 PASSWORD = "correct horse"
@@ -63,9 +64,22 @@ async def test_a_renewal_keeps_the_device_logged_in(
 
 
 async def test_renewals_at_once_all_answer_the_same_refresh_token(
-    service: AccountService, authenticator: Authenticator, bob: LoggedIn
+    service: AccountService,
+    accounts: MemoryAccounts,
+    authenticator: Authenticator,
+    bob: LoggedIn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Planted: a lost compare-and-set answered with the new token all the same; found by two tokens."""
+    read = accounts.device
+
+    async def read_and_wait(device_id: str) -> DeviceRow | None:
+        # All read the same version before the first writes.
+        device = await read(device_id)
+        await asyncio.sleep(0)
+        return device
+
+    monkeypatch.setattr(accounts, "device", read_and_wait)
     pairs = await asyncio.gather(*(service.devices.refresh(bob.tokens.refresh_token) for _ in range(50)))
     assert len({pair.refresh_token for pair in pairs}) == 1
     assert all(passes(authenticator, pair.access_token) for pair in pairs)
@@ -172,14 +186,14 @@ async def test_devices_are_listed_from_any_honest_place(service: AccountService,
 
 
 async def test_a_renewal_that_always_loses_ends(
-    service: AccountService, accounts: MemoryAccounts, bob: LoggedIn
+    service: AccountService, accounts: MemoryAccounts, bob: LoggedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planted: an endless loop; found by the test's time limit."""
 
-    async def never(device: object) -> bool:
+    async def never(device: DeviceRow) -> bool:
         return False
 
-    accounts.renew_device = never  # type: ignore[method-assign]
+    monkeypatch.setattr(accounts, "renew_device", never)
     assert await refusal_of(service, bob.tokens.refresh_token) is Reason.SERVER_BUSY
 
 

@@ -154,7 +154,7 @@ async def test_removing_the_file_exchanges_the_token(
 async def test_a_suspended_operator_comes_back_by_removing_the_file(
     start: Start, path: Path, service: AccountService, authenticator: Authenticator
 ) -> None:
-    """Whoever holds the data folder must not be locked out. Planted: the suspension left; found at the end."""
+    """Whoever holds the data folder must not be locked out. Planted: the suspension left; found."""
     token = await start()
     await service.suspend_user(OPERATOR_USER_ID, lift=False)
     assert await start() == token

@@ -198,7 +198,7 @@ async def test_an_account_without_a_password_has_no_log_in(
 async def test_suspension_ends_calls_log_ins_and_renewals_until_lifted(
     service: AccountService, authenticator: Authenticator, accounts: MemoryAccounts
 ) -> None:
-    """Planted, each found: log-in, renewal or running tokens not refused; devices lost by the suspension."""
+    """Planted, each found: log-in, renewal or running tokens not refused."""
     request = request_id()
     logged_in = await service.sign_up("bob", PASSWORD, "", "phone", request)
     user_id = logged_in.user.user_id

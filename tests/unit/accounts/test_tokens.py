@@ -145,7 +145,7 @@ def test_no_key_but_ours() -> None:
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "did", "iat", "exp", "jti"])
 def test_every_claim_is_required(claim: str) -> None:
-    """Planted: `require` shortened by each; found here."""
+    """Planted: `require` shortened by each; found here (PyJWT misses iss and aud by itself as well)."""
     payload = {name: value for name, value in PAYLOAD.items() if name != claim}
     assert reason_of(signed(payload)) is Reason.TOKEN_INVALID
 
@@ -191,7 +191,14 @@ def test_a_changed_token_is_refused() -> None:
     )
 )
 def test_no_text_is_a_token_by_chance(token: str) -> None:
-    """Planted: PyJWT's errors alone caught; found by a header that is no object."""
+    assert reason_of(token) is Reason.TOKEN_INVALID
+
+
+@pytest.mark.parametrize(
+    "token", ["\udce9.e30.x", f"{encoded(b'[' * 3000)}.e30.x", f"{encoded(b'9' * 3000)}.e30.x"]
+)
+def test_text_that_python_itself_chokes_on_is_no_token(token: str) -> None:
+    """Planted: PyJWT's errors alone caught; found by the lone surrogate."""
     assert reason_of(token) is Reason.TOKEN_INVALID
 
 

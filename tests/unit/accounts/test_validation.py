@@ -35,7 +35,9 @@ def test_every_fault_is_reported_at_once() -> None:
     [
         ("1234567", False),
         ("12345678", True),
+        ("한" * 7, False),
         ("한" * 8, True),
+        ("한" * 256, True),
         ("x" * 256, True),
         ("x" * 257, False),
         ("", False),
