@@ -173,3 +173,14 @@ def test_an_unknown_scenario_is_refused(repository: Path) -> None:
     )
     assert done.returncode == 2
     assert "'z' is none of a, b, c, d" in done.stderr
+
+
+def test_the_page_is_made_from_the_newest_record(repository: Path) -> None:
+    records = sorted((repository / "benchmarks" / "results").glob("*.json"))
+    page = repository / "docs" / "benchmarks.md"
+    if not records:
+        assert not page.exists(), "a page without a record: run `make bench`, then benchmarks/report.py"
+        return
+    notes = (repository / "benchmarks" / "notes.md").read_text(encoding="utf-8")
+    made = document(msgspec.json.decode(records[-1].read_bytes(), type=Run), notes)
+    assert page.read_text(encoding="utf-8") == made, "run `python benchmarks/report.py`"
