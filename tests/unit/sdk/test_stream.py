@@ -281,7 +281,7 @@ async def test_leaving_is_quick_whatever_the_server_does(node: FakeNode, when: s
         await asyncio.Event().wait()
 
     node.connect = stubborn
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(12):
         async with parley.connect(node.target, token="t") as client:
             stream = client.events()
             if when != "before it opens":
