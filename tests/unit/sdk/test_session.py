@@ -178,7 +178,12 @@ def test_a_go_away_names_the_end_and_closes_the_door(number: stream_pb2.GoAwayRe
     error = session.ended(parley.Unreachable("cut", code=grpc.StatusCode.UNAVAILABLE))
     assert error.reason == stream_pb2.GoAwayReason.Name(number).removeprefix("GO_AWAY_REASON_")
     assert error.retry_after_seconds == 3.5
-    advice = {"DEVICE_REVOKED": "reauthenticate", "SLOW_READER": "resync", "LEASE_EXPIRED": "resync"}
+    advice = {
+        "ACCOUNT_SUSPENDED": "give up",
+        "DEVICE_REVOKED": "reauthenticate",
+        "LEASE_EXPIRED": "resync",
+        "SLOW_READER": "resync",
+    }
     assert error.advice.value == advice.get(error.reason, "retry")
 
 
