@@ -6,16 +6,28 @@ a bug into the product's code in this process, so that a test can show that it w
 
 from __future__ import annotations
 
+import ctypes
 import json
 import runpy
+import signal
 import sys
 
 from parley_runtime.logs import configure_logs
 from parley_runtime.settings import load_settings
 
 
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Have Linux kill this process when the one that started it is gone: a test that was killed leaves no node."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    _end_with_parent()
     settings = load_settings(None, {}, json.loads(sys.argv[1]))
     configure_logs(settings.log_level, settings.log_format)
     for plant in sys.argv[2:]:
