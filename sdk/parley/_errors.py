@@ -84,9 +84,9 @@ class Disconnected(ParleyError):
     """The stream of events ended, and not because this client closed it.
 
     `reason` is the server's (NODE_STOPPING, SLOW_READER, DEVICE_REVOKED, ACCOUNT_SUSPENDED, TOKEN_EXPIRED,
-    LEASE_EXPIRED, or any `ErrorReason`), or the client's own: CONNECTION_LOST, NO_ANSWER (a heartbeat was not answered),
-    STREAM_ENDED (the server ended the stream without saying why). `retry_after_seconds` is how long the
-    server asks to wait before a new stream. Calls other than `events()` go on working.
+    LEASE_EXPIRED, or any `ErrorReason`), or the client's own: CONNECTION_LOST, NO_ANSWER (a heartbeat was
+    not answered), STREAM_ENDED (the server ended the stream without saying why). `retry_after_seconds` is
+    how long the server asks to wait before a new stream. Calls other than `events()` go on working.
 
     TOKEN_EXPIRED has the code UNAVAILABLE here: the next stream begins with a renewed token.
     """
