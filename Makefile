@@ -35,6 +35,11 @@ robustness: python-deps ## Kill a node 50 times under load and check every promi
 	@PARLEY_ROBUSTNESS_KILLS=$(or $(KILLS),50) PARLEY_ROBUSTNESS_SEED=$(SEED) $(PYTHON_BIN)/python -m pytest \
 		-s tests/robustness/test_durability.py -k killed $(ARGS)
 
+.PHONY: model
+model: python-deps ## Play many schedules of the model test (SCHEDULES=100000 SEED=0)
+	@PARLEY_MODEL_SCHEDULES=$(or $(SCHEDULES),100000) PARLEY_MODEL_SEED=$(or $(SEED),0) \
+		$(PYTHON_BIN)/python -m pytest --timeout=0 tests/model/test_owner_model.py $(ARGS)
+
 .PHONY: check
 check: check-format check-lint check-types check-imports check-contract check-generated ## Run every check that is not a test (make -k check: go on after a failure)
 

@@ -450,6 +450,7 @@ class ForgetsWhatDidNotFit(ChannelOwner):
             self._waiting.popleft()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("make_store", "broken"),
     [
@@ -466,6 +467,7 @@ def test_a_broken_store_is_found(seeds: range, make_store: type[ModelStore], bro
     assert _breaks(seeds, make_store, ChannelOwner, broken)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("make_owner", "broken"),
     [

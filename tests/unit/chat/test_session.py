@@ -53,6 +53,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.deliveries: list[Delivery] = []
         self.sent: dict[str, list[int]] = {channel_id: [] for channel_id in CHANNELS}
         self.known: dict[str, int] = {}
+        self.handed: dict[str, int] = {}
         self.snapshot: tuple[int, dict[str, int]] | None = None
         for _ in range(had):
             self._commit("a", 1)
@@ -124,6 +125,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def _deliver(self, delivery: Delivery, *, again: bool) -> None:
         before = self.session.phase
+        self.handed[delivery.channel_id] = delivery.first_seq + delivery.count - 1
         fields = [encoded(delivery.channel_id, delivery.first_seq + place) for place in range(delivery.count)]
         position = None if again else delivery.position
         verdict = self.session.deliver(delivery.channel_id, delivery.first_seq, fields, position)
@@ -175,11 +177,9 @@ class SessionMachine(RuleBasedStateMachine):
         for _ in range(rounds):
             if self.session.phase is not Phase.CATCHING_UP:
                 break
-            self._catch_up_once()
-            if interrupted and self.deliveries:
-                self._deliver(self.deliveries.pop(0), again=False)
+            self._catch_up_once(interrupted)
 
-    def _catch_up_once(self) -> None:
+    def _catch_up_once(self, interrupted: bool = False) -> None:
         session = self.session
         behind, feed = session.take_behind(), self.feed
         since = session.position
@@ -195,7 +195,14 @@ class SessionMachine(RuleBasedStateMachine):
             for seq in [seq for seq in channel.visible if seq >= next_seq]:
                 while not session.put_from_log(channel_id, seq, encoded(channel_id, seq)):
                     self.a_frame_goes_out()
-        session.caught_up(feed)
+        if interrupted:
+            self._commit("a", 1)
+            while self.deliveries:
+                self._deliver(self.deliveries.pop(0), again=False)
+        if session.caught_up(feed):
+            for channel_id, seq in self.handed.items():
+                next_seq = session.next_seq_of(channel_id)
+                assert next_seq is None or next_seq > seq, "live, and something noted was not sent"
 
     @invariant()
     def every_channel_is_in_order_and_without_holes(self) -> None:
