@@ -39,7 +39,7 @@ class CursorMark:
 
 @dataclass(slots=True)
 class _Behind:
-    """A channel whose range is being fetched, up to `to_seq` (None: to the end of a membership that is over)."""
+    """A channel whose range is being fetched, up to `to_seq` (None: to the end of a former membership)."""
 
     to_seq: int | None
 

@@ -15,12 +15,11 @@ import sys
 from parley_runtime.logs import configure_logs
 from parley_runtime.settings import load_settings
 
-
 _PR_SET_PDEATHSIG = 1
 
 
 def _end_with_parent() -> None:
-    """Have Linux kill this process when the one that started it is gone: a test that was killed leaves no node."""
+    """Have Linux kill this process when its parent is gone: a test that was killed leaves no node."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
