@@ -133,14 +133,16 @@ class Schedule:
     def play(self) -> list[Step]:
         """Run with faults, then without, then rest."""
         choices = self._choices
-        while self._commands_left or choices.random() < 0.9:
-            self._step += 1
-            if self._step > _STEPS_LIMIT:
-                break
-            self._one_step()
-        self._settle()
-        for node in self._nodes:
-            _end(node)
+        try:
+            while self._commands_left or choices.random() < 0.9:
+                self._step += 1
+                if self._step > _STEPS_LIMIT:
+                    break
+                self._one_step()
+            self._settle()
+        finally:
+            for node in self._nodes:
+                _end(node)
         return self._store.history
 
     # While things go wrong
