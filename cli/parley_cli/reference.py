@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import typer
 
-from parley_cli.main import app
+from parley_cli.app import app
 from parley_runtime import settings as settings_module
 
 _WIDTH = 100

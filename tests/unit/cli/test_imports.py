@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ _HEAVY = (
 
 _PROGRAM = """
 import sys
-from parley_cli.main import run
+from parley_cli.app import run
 code = run(sys.argv[1:])
 print(",".join(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
 sys.exit(code)
@@ -49,3 +50,21 @@ def test_neither_grpc_nor_a_role_is_imported_without_need(arguments: list[str], 
     )
     assert done.returncode == code, done.stderr
     assert done.stderr.splitlines()[-1:] == [""], done.stderr
+
+
+def test_ctrl_c_is_quiet_while_the_command_is_still_loading() -> None:
+    """Planted: importing the application at the top of the entry point made a traceback."""
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "parley_cli", "version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "typer._click.exceptions" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
+    assert "Traceback" not in rest
