@@ -142,7 +142,8 @@ class Session:
         if self.go_away is not None:
             reason = _go_away_reason(self.go_away)
             after = self.go_away.reconnect_after
-            code = StatusCode.UNAUTHENTICATED if reason == "DEVICE_REVOKED" else StatusCode.UNAVAILABLE
+            revoked = reason in ("DEVICE_REVOKED", "ACCOUNT_SUSPENDED")
+            code = StatusCode.UNAUTHENTICATED if revoked else StatusCode.UNAVAILABLE
             message = failure.message if failure and failure.message else "The server ended the stream."
             return Disconnected(
                 message, code=code, reason=reason, retry_after_seconds=after.seconds + after.nanos / 1e9

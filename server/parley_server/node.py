@@ -195,9 +195,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             waiting_limit_bytes=limits.outboxes_bytes,
             random=random.random,
         )
-        stack.callback(
-            authenticator.subscribe(lambda user_id, device_id, _: sessions.revoked(user_id, device_id))
-        )
+        stack.callback(authenticator.subscribe(sessions.revoked))
         calls = ChatCalls(messages, positions, feed, hub, clock)
         health = HealthChecks({"store.log": lambda: message_log.head(""), "store.accounts": accounts.ping})
         await health.check()

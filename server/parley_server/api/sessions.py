@@ -136,12 +136,14 @@ class Sessions:
         stream.touch(foreground=foreground)
         return True
 
-    def revoked(self, user_id: str, device_id: str | None) -> None:
+    def revoked(self, user_id: str, device_id: str | None, reason: Reason) -> None:
         """End the device's streams, or with None all of the user's."""
+        suspended = reason is Reason.ACCOUNT_SUSPENDED
+        farewell = Farewell.ACCOUNT_SUSPENDED if suspended else Farewell.DEVICE_REVOKED
         for stream in tuple(self._open):
             caller = stream.caller
             if caller is not None and caller.user_id == user_id and device_id in (None, caller.device_id):
-                stream.leave(Farewell.DEVICE_REVOKED, 0.0)
+                stream.leave(farewell, 0.0)
 
     async def sweep(self) -> None:
         """End streams whose lease or token has run out, once a second, until cancelled."""

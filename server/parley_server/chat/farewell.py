@@ -15,6 +15,7 @@ class Farewell(enum.IntEnum):
     DEVICE_REVOKED = 3
     TOKEN_EXPIRED = 4
     LEASE_EXPIRED = 5
+    ACCOUNT_SUSPENDED = 6
 
 
 _REFUSALS = {
@@ -27,6 +28,10 @@ _REFUSALS = {
     Farewell.TOKEN_EXPIRED: (
         Reason.TOKEN_EXPIRED,
         "The stream's access token has expired. Refresh it and connect again.",
+    ),
+    Farewell.ACCOUNT_SUSPENDED: (
+        Reason.ACCOUNT_SUSPENDED,
+        "An operator suspended this account. Ask the operator of this server.",
     ),
     Farewell.LEASE_EXPIRED: (
         Reason.SESSION_NOT_FOUND,

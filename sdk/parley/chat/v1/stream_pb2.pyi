@@ -70,6 +70,8 @@ class _GoAwayReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GoAwayRe
     """The stream's access token has expired."""
     GO_AWAY_REASON_LEASE_EXPIRED: _GoAwayReason.ValueType  # 5
     """No frame and no heartbeat came within the lease."""
+    GO_AWAY_REASON_ACCOUNT_SUSPENDED: _GoAwayReason.ValueType  # 6
+    """An operator suspended the account."""
 
 class GoAwayReason(_GoAwayReason, metaclass=_GoAwayReasonEnumTypeWrapper):
     """Why a stream ends."""
@@ -86,6 +88,8 @@ GO_AWAY_REASON_TOKEN_EXPIRED: GoAwayReason.ValueType  # 4
 """The stream's access token has expired."""
 GO_AWAY_REASON_LEASE_EXPIRED: GoAwayReason.ValueType  # 5
 """No frame and no heartbeat came within the lease."""
+GO_AWAY_REASON_ACCOUNT_SUSPENDED: GoAwayReason.ValueType  # 6
+"""An operator suspended the account."""
 Global___GoAwayReason: _TypeAlias = GoAwayReason  # noqa: Y015
 
 @_typing.final
