@@ -69,6 +69,7 @@ class ChatStream:
         self._warned = False
         self._foreground = True
         self._leaving = False
+        self._joining = False
         self._counted_bytes = 0
 
     # What the registry and the hub see
@@ -123,7 +124,11 @@ class ChatStream:
     def leave(self, farewell: Farewell, reconnect_after_seconds: float) -> None:
         if self._stream is None or self._session.phase is Phase.ENDED:
             return
-        resumable = farewell is not Farewell.DEVICE_REVOKED
+        if farewell is Farewell.NODE_STOPPING:
+            # What was answered already is told, so that the client need not ask again elsewhere.
+            while len(self._session.outbox):
+                self._stream.send_encoded(self._session.next_frame().message)
+        resumable = farewell not in (Farewell.DEVICE_REVOKED, Farewell.ACCOUNT_SUSPENDED)
         field = frames.go_away(farewell, reconnect_after_seconds, (), resumable=resumable)
         self._stream.send_encoded(field)
         self._end(refusal_for(farewell, reconnect_after_seconds))
@@ -179,7 +184,9 @@ class ChatStream:
             self._flush()
 
     def half_closed(self) -> None:
-        if not self._subscribe:
+        if self._session.phase is Phase.AWAITING_HELLO:
+            self._end(Refusal(Reason.HELLO_REQUIRED, "The stream ended without a Hello. Send it first."))
+        elif not self._subscribe:
             self._finish()
 
     def closed(self) -> None:
@@ -208,7 +215,7 @@ class ChatStream:
 
     def _requests_idle(self) -> None:
         if self._leaving:
-            self._end(None)
+            self._finish()
 
     def _reauthenticated(self, caller: Caller) -> None:
         self._caller = caller
@@ -225,6 +232,8 @@ class ChatStream:
             raise invalid_field("hello.client", f"must have at most {CLIENT_NAME_LIMIT_BYTES} bytes")
         if len(hello.known_channels) > KNOWN_CHANNELS_LIMIT:
             raise invalid_field("hello.known_channels", f"may name {KNOWN_CHANNELS_LIMIT} channels")
+        if any(known.seq < 0 for known in hello.known_channels):
+            raise invalid_field("hello.known_channels.seq", "must not be negative")
         caller = self._caller
         assert caller is not None
         if self._hello_timer is not None:
@@ -245,6 +254,7 @@ class ChatStream:
         # log.
         self._services.sessions.named(self._session_id, self)
         self._services.hub.add(self)
+        self._joining = True
         self._start(self._join(caller, hello))
 
     def _hello_is_late(self) -> None:
@@ -261,6 +271,9 @@ class ChatStream:
             joining = await services.joins.read(caller.user_id, caller.device_id, hello.cursor, known)
             await self._begin(caller, joining)
             await self._catch_up_now(caller)
+            self._joining = False
+            if self._leaving:
+                self._finish()
         except StreamGone:
             pass
         except Refusal as refusal:
@@ -407,9 +420,9 @@ class ChatStream:
             self._services.sessions.store(self._services.calls.acknowledge(caller, cursor))
 
     def _finish(self) -> None:
-        """The client sends no more: answer what is in flight, then end with OK."""
+        """The client sends no more: answer what is in flight, Hello included, then end with OK."""
         self._leaving = True
-        if self._requests is None or self._requests.in_flight == 0:
+        if not self._joining and (self._requests is None or self._requests.in_flight == 0):
             self._end(None)
 
     def _end_by_defect(self, what: str, error: Exception) -> None:
