@@ -20,6 +20,7 @@ import prometheus_client
 import structlog
 import uuid_utils
 import uvloop
+from sqlalchemy.engine import URL
 
 from parley_runtime.clock import Clock, SystemClock
 from parley_runtime.metrics import Metrics
@@ -119,7 +120,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         projections = SqliteProjections(database)
         positions = SqlitePositions(database)
         await _catch_up_all(message_log, projections)
-        accounts = await SqlAccounts.open(f"sqlite+aiosqlite:///{folder.accounts_database}")
+        accounts = await SqlAccounts.open(_sqlite_url(folder.accounts_database))
         stack.push_async_callback(accounts.close)
 
         account_settings = _account_settings(settings)
@@ -337,6 +338,11 @@ async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -
 
     stack.push_async_callback(asyncio.to_thread, stop)
     return f"{host}:{server.server_port}"
+
+
+def _sqlite_url(path: Path) -> str:
+    # SQLAlchemy reads a URL: what would mean something in one is escaped by it.
+    return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def _account_settings(settings: Settings) -> AccountSettings:

@@ -37,9 +37,9 @@ class SignUpRequest(_message.Message):
     password: _builtins.str
     """8 to 256 code points."""
     display_name: _builtins.str
-    """At most 64 code points. Empty means: show the username."""
+    """At most 64 code points, no control characters. Empty means: show the username."""
     device_name: _builtins.str
-    """A name for this device in ListDevices, at most 64 code points. May be empty."""
+    """A name for this device in ListDevices, at most 64 code points, no control characters. May be empty."""
     request_id: _builtins.str
     """A UUID in lower-case text made by the client for this sign-up. Required: it makes a retry safe."""
     def __init__(
@@ -108,7 +108,7 @@ class LogInRequest(_message.Message):
     password: _builtins.str
     """The password."""
     device_name: _builtins.str
-    """A name for this device in ListDevices, at most 64 code points. May be empty."""
+    """A name for this device in ListDevices, at most 64 code points, no control characters. May be empty."""
     request_id: _builtins.str
     """A UUID in lower-case text made by the client for this log-in. Required: a retry yields the same device."""
     def __init__(

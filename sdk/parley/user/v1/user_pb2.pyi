@@ -34,9 +34,11 @@ class User(_message.Message):
     username: _builtins.str
     """The name that people type, at most 64 code points. Unique after NFKC and case folding."""
     display_name: _builtins.str
-    """The name that people read, at most 64 code points. Empty means: show the username."""
+    """The name that people read, at most 64 code points, no control characters. Empty means: show the username."""
     about: _builtins.str
-    """Free text about the user, at most 512 code points. Empty by default."""
+    """Free text about the user, at most 512 code points; of control characters only line breaks and tabs. Empty by
+    default.
+    """
     avatar_url: _builtins.str
     """An https address of a picture, at most 2048 bytes. Empty by default. The server never fetches it."""
     @_builtins.property
