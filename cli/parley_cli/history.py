@@ -47,7 +47,7 @@ def history(
 ) -> None:
     """Show the newest messages of a conversation.
 
-    The newest is at the top, the oldest at the bottom."""
+    As it was said: the oldest at the top, the newest at the bottom."""
     options: GlobalOptions = context.obj
 
     async def work() -> None:
@@ -55,8 +55,10 @@ def history(
             channel = await open_target(client, target)
             names = Names(client)
             now_ms = time.time_ns() // 1_000_000
-            async for message in channel.history(limit, before_seq):
-                await names.learn([message.actor_id])
+            # The server lists the newest first; people read a conversation from the top.
+            newest_first = [message async for message in channel.history(limit, before_seq)]
+            await names.learn({message.actor_id for message in newest_first})
+            for message in reversed(newest_first):
                 if as_json:
                     print_json(json_line(event_fields(message, names)))
                 else:

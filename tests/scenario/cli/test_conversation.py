@@ -62,8 +62,8 @@ async def test_two_people_talk_and_history_survives_a_restart(node: NodeProcess,
     assert (await tail.line()).endswith(" [@지민] 지민: 다시")
 
     history = _events(await terminal.ok("--as", "alice", "history", "@지민", "--json"))
-    assert [event["text"] for event in history] == ["다시", nasty, GREETING]
-    assert [event["message_no"] for event in history] == [3, 2, 1]
+    assert [event["text"] for event in history] == [GREETING, nasty, "다시"]
+    assert [event["message_no"] for event in history] == [1, 2, 3]
     shown = await terminal.ok("--as", "alice", "history", "@지민", "--limit", "1")
     assert shown.endswith(" 지민: 다시\n") and "[" not in shown
 
