@@ -139,9 +139,6 @@ class ChatStream:
         self._services.metrics.events_delivered.inc(len(fields))
         self._obey(self._session.deliver(channel_id, first_seq, fields, position))
 
-    def depart(self, channel_id: str, seq: int) -> None:
-        self._session.depart(channel_id, seq)
-
     def control(self, field: bytes, position: int | None) -> None:
         # While joining, Welcome must come first; the heads and the feed that are read then know of it.
         if self._session.phase in (Phase.LIVE, Phase.CATCHING_UP):

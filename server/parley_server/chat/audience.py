@@ -23,7 +23,6 @@ class Audience:
 
     steady: Collection[str]
     passing: dict[str, tuple[int, ...]]
-    departed: frozenset[str]
 
 
 def audience_of(members_after: Collection[str], events: Sequence[Event]) -> Audience:
@@ -32,7 +31,7 @@ def audience_of(members_after: Collection[str], events: Sequence[Event]) -> Audi
         (index, event.body) for index, event in enumerate(events) if isinstance(event.body, MemberChanged)
     ]
     if not changes:
-        return Audience(members_after, {}, frozenset())
+        return Audience(members_after, {})
     passing = {}
     for user_id in {change.user_id for _, change in changes}:
         own = [(index, change) for index, change in changes if change.user_id == user_id]
@@ -49,5 +48,4 @@ def audience_of(members_after: Collection[str], events: Sequence[Event]) -> Audi
         if present:
             seen.extend(range(start, len(events)))
         passing[user_id] = tuple(seen)
-    departed = frozenset(user_id for user_id in passing if user_id not in members_after)
-    return Audience(members_after, passing, departed)
+    return Audience(members_after, passing)

@@ -36,12 +36,6 @@ class Listener(Protocol):
         """
         ...
 
-    def depart(self, channel_id: str, seq: int) -> None:
-        """The membership ended with the event at `seq`, which was delivered: the session expects no more of
-        the channel, unless it has had later events already (then this is an announcement repeated).
-        """
-        ...
-
     def control(self, field: bytes, position: int | None) -> None:
         """Take one encoded control field, and where the user's feed announces it."""
         ...
@@ -104,16 +98,9 @@ class Hub:
                     listener.deliver(channel_id, first_seq, fields, position)
         for user_id, indexes in passing.items():
             for listener in self.sessions_of(user_id):
-                ended = -1
                 for index in indexes:
-                    if 0 <= ended < index - 1:
-                        # Out and in again within the batch: what lies between is not his.
-                        listener.depart(channel_id, first_seq + ended)
                     position = positions.get(user_id) if index == indexes[-1] else None
                     listener.deliver(channel_id, first_seq + index, (fields[index],), position)
-                    ended = index
-                if user_id in audience.departed:
-                    listener.depart(channel_id, first_seq + ended)
 
     def control(self, user_id: str, field: bytes, position: int | None) -> None:
         """Hand one control field to the user's sessions."""

@@ -55,6 +55,9 @@ class Lag:
 class Session:
     """Per channel strictly the next seq: equal is delivered, smaller was had, greater is missing something.
 
+    A channel is kept when its user leaves: should he join again, the log says which seqs lie between and are
+    not his.
+
     Nothing is ever skipped: whatever cannot be passed on now marks its channel as behind, and catching up
     reads from the log what lies between. `position` is the feed position up to which the outbox holds
     everything; it moves only without holes.
@@ -63,7 +66,6 @@ class Session:
     __slots__ = (
         "_ahead",
         "_behind",
-        "_departed_while_noting",
         "_limits",
         "_next_seq",
         "lag",
@@ -77,7 +79,6 @@ class Session:
         self._limits = limits
         self._next_seq: dict[str, int] = {}
         self._behind: dict[str, int] = {}
-        self._departed_while_noting: dict[str, int] = {}
         self._ahead: set[int] = set()
         self.outbox = Outbox(limits)
         self.phase = Phase.AWAITING_HELLO
@@ -142,9 +143,6 @@ class Session:
         if self._behind:
             return False
         self.phase = Phase.LIVE
-        departed, self._departed_while_noting = self._departed_while_noting, {}
-        for channel_id, seq in departed.items():
-            self.depart(channel_id, seq)
         return True
 
     # Live
@@ -158,8 +156,11 @@ class Session:
         if self.phase is not Phase.LIVE:
             self._note(channel_id, first_seq)
             return Verdict.PASSED
-        expected = self._next_seq.get(channel_id, first_seq)
+        expected = self._next_seq.get(channel_id)
         last = first_seq + len(fields) - 1
+        if expected is None:
+            # Not met yet: the log tells where the membership begins; what comes first need not be it.
+            return self._miss(channel_id, first_seq)
         if first_seq > expected:
             return self._miss(channel_id, expected)
         if last < expected:
@@ -173,15 +174,6 @@ class Session:
                 return Verdict.LAGGING
         self._next_seq[channel_id] = last + 1
         return self._advance(position, Verdict.TAKEN)
-
-    def depart(self, channel_id: str, seq: int) -> None:
-        """The membership ended with the event at `seq`: a later one starts afresh. A session that has had
-        later events passes over it: it is an announcement repeated.
-        """
-        if self.phase is not Phase.LIVE:
-            self._departed_while_noting[channel_id] = seq
-        elif self._next_seq.get(channel_id) == seq + 1:
-            del self._next_seq[channel_id]
 
     def put(self, field: bytes, position: int | None = None) -> Verdict:
         """Queue a reply, or a control that was announced at a feed position."""
@@ -220,7 +212,6 @@ class Session:
         self._next_seq.clear()
         self._behind.clear()
         self._ahead.clear()
-        self._departed_while_noting.clear()
         self.outbox.clear()
 
     def _note(self, channel_id: str, seq: int) -> None:
