@@ -208,11 +208,21 @@ class ChannelOwner:
         ports = self._ports
         state = await activate(self.channel_id, ports.log, ports.projections, self._limits.activation)
         self._fanned = self._fanned_marked = await ports.log.fanned(self.channel_id)
-        async for page in events_after(state, ports.log, self._fanned, self._limits.activation):
-            await ports.fanout.publish(self.channel_id, page.members_after, page.events, page.encoded)
-            self._fanned = page.events[-1].seq
+        await self._announce_what_is_behind(state)
         self._state = state
         return state
+
+    async def _announce_what_is_behind(self, state: ChannelState) -> None:
+        try:
+            async for page in events_after(state, self._ports.log, self._fanned, self._limits.activation):
+                await self._ports.fanout.publish(
+                    self.channel_id, page.members_after, page.events, page.encoded
+                )
+                self._fanned = page.events[-1].seq
+        except StoreUnavailable as error:
+            # Feeds are hints and the log is the truth: writing goes on, and the mark stays where announcing
+            # ended.
+            log.error("not announced yet", channel_id=self.channel_id, error=str(error))
 
     async def _look_up(self, state: ChannelState, commands: list[Command]) -> dict[tuple[str, str], Sent]:
         """Client ids that may be older than what the state knows, each checked against the log itself."""
@@ -236,8 +246,16 @@ class ChannelOwner:
             self._active_minute = minute
 
     async def _fan_out(self, state: ChannelState, batch: Batch) -> None:
+        if self._fanned != batch.expected_head:
+            # An earlier announcement failed. In order, or the mark would pass over what was not announced.
+            await self._announce_what_is_behind(state)
+            return
         encoded = [row.event for row in batch.rows]
-        await self._ports.fanout.publish(self.channel_id, state.roles, batch.events, encoded)
+        try:
+            await self._ports.fanout.publish(self.channel_id, state.roles, batch.events, encoded)
+        except StoreUnavailable as error:
+            log.error("not announced yet", channel_id=self.channel_id, error=str(error))
+            return
         self._fanned = batch.events[-1].seq
 
     async def _mark_fanned(self) -> None:

@@ -253,6 +253,29 @@ async def test_nothing_is_acknowledged_before_it_is_projected() -> None:
     assert await node.do(post("ann", 1)) == [Done(5, 1, NOW_MS, duplicate=True)]
 
 
+async def test_a_feed_that_is_gone_costs_no_acknowledgement(
+    log: LateLog, projections: MemoryProjections
+) -> None:
+    """Committed is acknowledged, announced or not, and what was missed is announced in order once the feed is
+    back. Planted: letting the failure through refused both sends; advancing the mark lost the announcement of
+    5.
+    """
+    node = Node(log, projections)
+    await node.do(CREATE)
+    announce, node.fanout.publish = node.fanout.publish, _unavailable  # type: ignore[method-assign, assignment]
+    assert await node.do(post("ann", 1)) == [Done(5, 1, NOW_MS, duplicate=False)]
+    assert await log.fanned("c") == 4
+    node.fanout.publish = announce  # type: ignore[method-assign]
+    node.fanout.made.clear()
+    await node.do(post("ann", 2))
+    assert [seqs for _, seqs in node.fanout.made] == [[5, 6]]
+    assert await log.fanned("c") == 6
+
+
+async def _unavailable(*asked: Any) -> None:
+    raise StoreUnavailable("down")
+
+
 class TestOwners:
     """The channels of a node."""
 
