@@ -261,6 +261,7 @@ class RawClient:
     """One connection to one node with a stub per service."""
 
     def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        self.address = address
         # A connection of its own each time: the process shares subchannels otherwise.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
         self.channel: Any = (
