@@ -1,4 +1,4 @@
-"""A real node in a process of its own: a test can stop it, kill it, pause it and start it on the same data."""
+"""A real node in a process of its own, for a test to stop, kill, pause and start again on the same data."""
 
 from __future__ import annotations
 
