@@ -95,15 +95,19 @@ class FaultProxy:
             link.reset()
 
     def half_close(self) -> None:
-        """Tell every server that its client will send no more, and go on passing what servers send."""
+        """Tell every server that its client will send no more, and go on passing what servers send.
+        What the clients send all the same is dropped.
+        """
         for link in tuple(self._links):
             link.half_close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio complains of a cancelled one that it started itself.
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         if self.faults.refuse:
             writer.close()
@@ -126,15 +130,22 @@ class FaultProxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link) -> None:
         try:
-            while chunk := await reader.read(CHUNK_BYTES):
+            while chunk := await reader.read(self._chunk_bytes()):
                 await self._suffer(len(chunk))
+                if link.says_no_more(writer):
+                    continue
                 writer.write(chunk)
                 await writer.drain()
             await self._suffer(0)
-            if writer.can_write_eof() and not writer.is_closing():
+            if writer.can_write_eof() and not writer.is_closing() and not link.says_no_more(writer):
                 writer.write_eof()
         except (ConnectionError, OSError):
             link.close()
+
+    def _chunk_bytes(self) -> int:
+        # Slow is a trickle, not a burst every few seconds.
+        rate = self.faults.bytes_per_second
+        return min(CHUNK_BYTES, max(1, rate // 10)) if rate else CHUNK_BYTES
 
     async def _suffer(self, size_bytes: int) -> None:
         while self.faults.blackhole:
@@ -143,7 +154,9 @@ class FaultProxy:
         if self.faults.bytes_per_second:
             seconds += size_bytes / self.faults.bytes_per_second
         if seconds:
-            await asyncio.sleep(seconds)
+            # What is held up flows on as soon as the network changes.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), seconds)
 
 
 class _Link:
@@ -152,6 +165,11 @@ class _Link:
     def __init__(self, down: asyncio.StreamWriter, up: asyncio.StreamWriter) -> None:
         self._down = down
         self._up = up
+        self._half_closed = False
+
+    def says_no_more(self, writer: asyncio.StreamWriter) -> bool:
+        """Whether the peer behind the writer was told that nothing follows."""
+        return self._half_closed and writer is self._up
 
     def close(self) -> None:
         for writer in (self._down, self._up):
@@ -168,5 +186,6 @@ class _Link:
 
     def half_close(self) -> None:
         with contextlib.suppress(OSError):
-            if not self._up.is_closing():
+            if not self._up.is_closing() and not self._half_closed:
+                self._half_closed = True
                 self._up.write_eof()

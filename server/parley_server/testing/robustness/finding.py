@@ -27,6 +27,14 @@ class Kind(enum.Enum):
     BEHIND = "the inbox, read at rest, does not agree with the log"
     MARK_LOST = "an acknowledged read position went back"
     MARK_PHANTOM = "a read position is beyond all that were asked for"
+    MISSED = "a device was given a later event of its user's memberships and not the one before"
+    NOT_CAUGHT_UP = "a stream was called caught up while something known before it began was missing"
+    CURSOR_AHEAD = "a device was given a cursor before what it stands for"
+    CURSOR_WENT_BACK = "a stream gave a cursor older than one before"
+    EPOCH_KEPT = "a cursor of a feed that was lost was taken for good"
+    STRANGER_SERVED = "a device was given an event from outside its user's memberships"
+    ENDED_EARLY = "a device that stayed to the end does not have everything"
+    MARK_NOT_TOLD = "a device that stayed to the end does not know its user's read position"
     UNANSWERED = "a message was not answered however often it was sent"
 
 

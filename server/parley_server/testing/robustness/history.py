@@ -145,6 +145,42 @@ class InboxLine(msgspec.Struct, kw_only=True):
     last_message_seq: int
 
 
+class Step(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """One thing that a device was given, by `what`.
+
+    `event`: an event of the stream (`entry`). `fetched`: one read by ListEvents (`entry`). `began`: the
+    device met the channel and begins after `seq`. `read`: the user has read up to `seq`. `cursor`: all before
+    this brings the device to the cursor `text`. `caught_up`: the stream is live.
+    """
+
+    what: str
+    channel_id: str = ""
+    seq: int = 0
+    entry: Entry | None = None
+    text: str = ""
+
+
+class DeviceStream(msgspec.Struct, kw_only=True):
+    """One stream of one device, with everything that the device was given, in its order.
+
+    `life` counts how often the device lost its state; `number` its streams. `cursor` is what its Hello said;
+    `resume` what the Welcome answered, with the reason of a reset.
+    """
+
+    device: str
+    user_id: str
+    life: int
+    number: int
+    start_ns: int
+    cursor: str = ""
+    resume: str = ""
+    welcome_ns: int | None = None
+    end_ns: int | None = None
+    ended: str = ""
+    lags: int = 0
+    steps: list[Step] = msgspec.field(default_factory=list)
+
+
 class Fault(msgspec.Struct, kw_only=True):
     """What was done to the node. `in_flight` are the attempts that had no answer when it happened."""
 
@@ -166,6 +202,7 @@ class History(msgspec.Struct, kw_only=True):
     sends: list[Send] = msgspec.field(default_factory=list)
     marks: list[Mark] = msgspec.field(default_factory=list)
     sessions: list[Session] = msgspec.field(default_factory=list)
+    device_streams: list[DeviceStream] = msgspec.field(default_factory=list)
     reads: list[Read] = msgspec.field(default_factory=list)
     faults: list[Fault] = msgspec.field(default_factory=list)
     logs: list[LogRead] = msgspec.field(default_factory=list)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from parley.chat.v1 import event_pb2
 from parley_server.testing.robustness.history import Outcome
 
 if TYPE_CHECKING:
@@ -102,3 +103,62 @@ def messages_of(history: History) -> dict[MessageKey, Message]:
         key = (send.channel_id, send.sender_id, send.client_message_id)
         messages.setdefault(key, Message(key)).attempts.append(send)
     return messages
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of one log belongs to one user's stream: from each event that made the user a member to the one
+    that ended it.
+
+    `seqs` ascending; `starts` are those that made the user a member; `is_open` while the user is one.
+    """
+
+    seqs: tuple[int, ...] = ()
+    starts: frozenset[int] = frozenset()
+    is_open: bool = False
+
+    def holds(self, seq: int) -> bool:
+        """Whether the event belongs to the stream."""
+        index = bisect_left(self.seqs, seq)
+        return index < len(self.seqs) and self.seqs[index] == seq
+
+    def next_after(self, seq: int) -> int | None:
+        """The first seq of the stream beyond `seq`."""
+        index = bisect_right(self.seqs, seq)
+        return self.seqs[index] if index < len(self.seqs) else None
+
+    def last_up_to(self, seq: int) -> int:
+        """The last seq of the stream not beyond `seq`; 0 when there is none."""
+        index = bisect_right(self.seqs, seq)
+        return self.seqs[index - 1] if index else 0
+
+
+NO_SHARE = Share()
+
+
+def change_of(entry: Entry) -> event_pb2.MemberChanged | None:
+    """What the event says of a membership; None for an event of another kind."""
+    kind, _, encoded = entry.content.partition(" ")
+    if entry.is_message or kind != "member_changed":
+        return None
+    return event_pb2.MemberChanged.FromString(bytes.fromhex(encoded))
+
+
+def shares_of(log: ChannelLog) -> dict[str, Share]:
+    """By user id what of the log belongs to the user's streams."""
+    seqs: dict[str, list[int]] = {}
+    starts: dict[str, set[int]] = {}
+    members: set[str] = set()
+    for entry in log.entries:
+        change = change_of(entry)
+        if change is not None and change.change == event_pb2.MEMBER_CHANGE_ADDED:
+            members.add(change.user_id)
+            starts.setdefault(change.user_id, set()).add(entry.seq)
+        for user_id in members:
+            seqs.setdefault(user_id, []).append(entry.seq)
+        if change is not None and not change.role:
+            members.discard(change.user_id)
+    return {
+        user_id: Share(tuple(found), frozenset(starts[user_id]), user_id in members)
+        for user_id, found in seqs.items()
+    }

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from parley_server.testing.robustness.history import (
+    DeviceStream,
     Fault,
     History,
     Mark,
@@ -105,6 +106,24 @@ class Recorder:
         """The stream is over."""
         session.end_ns = self._now_ns()
         session.ended = why
+
+    def device_stream(self, device: str, user_id: str, life: int, number: int, cursor: str) -> DeviceStream:
+        """A device opens a stream and says this cursor. Its steps are put in as they come."""
+        stream = DeviceStream(
+            device=device, user_id=user_id, life=life, number=number, start_ns=self._now_ns(), cursor=cursor
+        )
+        self.history.device_streams.append(stream)
+        return stream
+
+    def welcomed(self, stream: DeviceStream, resume: str) -> None:
+        """The device's stream was accepted."""
+        stream.welcome_ns = self._now_ns()
+        stream.resume = resume
+
+    def device_stream_ended(self, stream: DeviceStream, why: str) -> None:
+        """The device's stream is over."""
+        stream.end_ns = self._now_ns()
+        stream.ended = why
 
     def now_ns(self) -> int:
         """The time by this history's clock."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from parley_server.testing.robustness.faults import KILL
 from parley_server.testing.robustness.history import History, Outcome
+from parley_server.testing.robustness.model import change_of, logs_of
+from parley_server.testing.robustness.networks import NETWORK
 from parley_server.testing.robustness.validation import validate
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ class Demands:
     acknowledged: int = 0
     unknown: int = 0
     duplicates: int = 0
+    resumes: frozenset[str] = frozenset()
+    faults: frozenset[str] = frozenset()
+    lags: int = 0
+    forgotten: int = 0
+    moves: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Coverage:
 
     `unknown` are the attempts that were in flight at a fault and got no answer; `landed_kills` the kills that
     left at least one such; `duplicates` the retries of unknown attempts that turned out to have been written.
+    Of devices: how their streams resumed, how often each kind of fault came, `lags` and events `given`, how
+    often one lost its state (`forgotten`), and the changes of membership in the logs (`moves`).
     """
 
     acknowledged: int
@@ -49,6 +58,13 @@ class Coverage:
     delivered: int
     reads: int
     marks: int
+    resumes: Counter[str]
+    fault_kinds: Counter[str]
+    devices: int
+    given: int
+    lags: int
+    forgotten: int
+    moves: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,17 @@ class Report:
             f"  readers   {counts.sessions} streams with {counts.delivered} events, {counts.reads} reads, "
             f"{counts.marks} read positions",
         ]
-        lines += [f"  {self._fault(fault)}" for fault in self.history.faults]
+        if counts.devices:
+            lines += [
+                f"  devices   {counts.devices} with {sum(counts.resumes.values())} streams, "
+                f"given {counts.given} events, {counts.lags} lags, {counts.forgotten} states lost, "
+                f"{counts.moves} changes of membership",
+                f"  resumes   {_counted(counts.resumes)}",
+                f"  faults    {_counted(counts.fault_kinds)}",
+            ]
+        lines += [
+            f"  {self._fault(fault)}" for fault in self.history.faults if not fault.kind.startswith(NETWORK)
+        ]
         lines += [f"  void: {reason}" for reason in self.void]
         for kind, count in Counter(finding.kind for finding in self.findings).most_common():
             lines.append(f"  found {count} × {kind.name}: {kind.value}")
@@ -103,6 +129,10 @@ class Report:
         unknown = [number for number in fault.in_flight if sends[number].outcome is Outcome.UNKNOWN]
         lasted = "" if fault.end_ns is None else f" {(fault.end_ns - fault.start_ns) / 1e9:.2f} s"
         return f"{fault.kind}:{lasted} {len(fault.in_flight)} in flight, {len(unknown)} of them unknown"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{what} {count}" for what, count in counts.most_common())
 
 
 def report_on(history: History, demands: Demands) -> Report:
@@ -141,7 +171,19 @@ def coverage_of(history: History) -> Coverage:
         delivered=sum(len(events) for session in history.sessions for events in session.events.values()),
         reads=len(history.reads),
         marks=sum(mark.outcome is Outcome.OK for mark in history.marks),
+        resumes=Counter(stream.resume for stream in history.device_streams if stream.welcome_ns is not None),
+        fault_kinds=Counter(fault.kind for fault in history.faults),
+        devices=len({stream.device for stream in history.device_streams}),
+        given=sum(step.entry is not None for stream in history.device_streams for step in stream.steps),
+        lags=sum(stream.lags for stream in history.device_streams),
+        forgotten=len({(stream.device, stream.life) for stream in history.device_streams if stream.life}),
+        moves=_moves(history),
     )
+
+
+def _moves(history: History) -> int:
+    """Changes of membership in the logs, those by which the channels were made among them."""
+    return sum(change_of(entry) is not None for log in logs_of(history).values() for entry in log.entries)
 
 
 def _void(coverage: Coverage, demands: Demands) -> list[str]:
@@ -150,5 +192,10 @@ def _void(coverage: Coverage, demands: Demands) -> list[str]:
         ("acknowledged messages", coverage.acknowledged, demands.acknowledged),
         ("unknown outcomes at a fault", coverage.unknown, demands.unknown),
         ("retries that were duplicates", coverage.duplicates, demands.duplicates),
+        ("lagging streams", coverage.lags, demands.lags),
+        ("devices that lost their state", coverage.forgotten, demands.forgotten),
+        ("changes of membership", coverage.moves, demands.moves),
+        *((f"streams that began as {each}", coverage.resumes[each], 1) for each in sorted(demands.resumes)),
+        *((f"faults of kind {each}", coverage.fault_kinds[each], 1) for each in sorted(demands.faults)),
     )
     return [f"{had} {what}, {least} are needed" for what, had, least in wanted if had < least]

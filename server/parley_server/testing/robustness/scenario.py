@@ -17,10 +17,11 @@ from parley_server.testing.robustness.probing import Prober
 from parley_server.testing.robustness.readback import read_back
 from parley_server.testing.robustness.recorder import Recorder
 from parley_server.testing.robustness.sending import Sender, StreamWay, UnaryWay, Way
+from parley_server.testing.robustness.tasks import Tasks, wait_for
 from parley_server.testing.robustness.watching import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 KILL_TRIES = 3
@@ -167,8 +168,8 @@ async def _traffic(run: Run, cast: Cast, trouble: Callable[[Run], Awaitable[None
         senders.append(Sender(person, cast.channels_of(person), way, recorder, random))
     prober = Prober(line("prober"), cast, recorder, Random(f"{plan.seed} prober"), plan.call_seconds)
 
-    background = _Tasks([prober.run(), *(watcher.run() for watcher in watchers)])
-    writing = _Tasks([sender.run() for sender in senders])
+    background = Tasks([prober.run(), *(watcher.run() for watcher in watchers)])
+    writing = Tasks([sender.run() for sender in senders])
     try:
         try:
             await trouble(run)
@@ -184,7 +185,7 @@ async def _traffic(run: Run, cast: Cast, trouble: Callable[[Run], Awaitable[None
             watcher.seen({each: heads.get(each, 0) for each in cast.channels_of(person)})
             for person, watcher in zip((*cast.watchers, *cast.senders[1::2]), watchers, strict=True)
         ]
-        await _wait_for(asyncio.gather(*showing), plan.drain_seconds)
+        await wait_for(asyncio.gather(*showing), plan.drain_seconds)
         for watcher in watchers:
             watcher.finish()
     finally:
@@ -198,31 +199,3 @@ def _acknowledged_heads(run: Run) -> dict[str, int]:
         if send.place is not None:
             heads[send.channel_id] = max(send.place.seq, heads.get(send.channel_id, 0))
     return heads
-
-
-async def _wait_for(work: Awaitable[object], seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        # The history shows what is missing.
-        return
-
-
-class _Tasks:
-    """Tasks of one block. What fails in one is raised by `ended` or `cancel`."""
-
-    def __init__(self, work: list[Coroutine[None, None, None]]) -> None:
-        self._tasks = [asyncio.create_task(each) for each in work]
-
-    async def ended(self, seconds: float) -> None:
-        """Return when all have ended, or after `seconds`."""
-        await asyncio.wait(self._tasks, timeout=seconds)
-
-    async def cancel(self) -> None:
-        """Cancel those that still run and wait for all."""
-        for task in self._tasks:
-            task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result

@@ -29,7 +29,6 @@ _TEXTS = (
     "line\nline",
     "Ünïcödé ✓",
 )
-_LONG_ONE_IN = 50
 _LONG_CODE_POINTS = (1_000, 20_000)
 _ATTRIBUTES_ONE_IN = 20
 
@@ -109,8 +108,16 @@ class Sender:
     """Sends to its channels in turn, by chance, until `stop` is called."""
 
     def __init__(
-        self, person: Person, channel_ids: list[str], way: Way, recorder: Recorder, random: Random
+        self,
+        person: Person,
+        channel_ids: list[str],
+        way: Way,
+        recorder: Recorder,
+        random: Random,
+        *,
+        long_one_in: int = 50,
     ) -> None:
+        self._long_one_in = long_one_in
         self._person = person
         self._channel_ids = channel_ids
         self._way = way
@@ -167,7 +174,7 @@ class Sender:
     def _compose(self, number: int) -> message_requests_pb2.SendMessageRequest:
         random = self._random
         text = f"{random.choice(_TEXTS)} {self._person.username} {number}"
-        if random.randrange(_LONG_ONE_IN) == 0:
+        if random.randrange(self._long_one_in) == 0:
             text += "가" * random.randint(*_LONG_CODE_POINTS)
         attributes = (
             {"mood": "good", "number": str(number)} if random.randrange(_ATTRIBUTES_ONE_IN) == 0 else {}

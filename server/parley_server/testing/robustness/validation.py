@@ -10,6 +10,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from parley_server.testing.robustness.device_validation import device_findings
 from parley_server.testing.robustness.finding import Finding, Kind
 from parley_server.testing.robustness.history import Outcome, Place
 from parley_server.testing.robustness.model import logs_of, messages_of
@@ -38,6 +39,7 @@ def validate(history: History) -> list[Finding]:
     for channel_id, log in logs.items():
         findings += _order(log, [each for each in messages.values() if each.key[0] == channel_id])
     findings += reader_findings(history, logs)
+    findings += device_findings(history, logs)
     findings += [
         Finding(Kind.UNANSWERED, "", f"message {client_message_id} got no answer until the run was over")
         for client_message_id in history.gave_up

@@ -1,0 +1,180 @@
+"""One run with devices: senders write, people come and go, devices live through all of it, everything is read
+back, and the devices that stay must end with everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from random import Random
+from typing import TYPE_CHECKING
+
+from parley_server.testing.fault_proxy import FaultProxy
+from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.raw_client import RawClient
+from parley_server.testing.robustness import faults
+from parley_server.testing.robustness.device import BookDevice, Habits
+from parley_server.testing.robustness.device_cast import SENDERS, DeviceCast, gather_device_cast
+from parley_server.testing.robustness.history import History, Outcome
+from parley_server.testing.robustness.line import Line
+from parley_server.testing.robustness.model import logs_of, shares_of
+from parley_server.testing.robustness.moving import Mover
+from parley_server.testing.robustness.networks import bad_networks
+from parley_server.testing.robustness.readback import read_back
+from parley_server.testing.robustness.recorder import Recorder
+from parley_server.testing.robustness.scenario import (
+    NODE_SETTINGS,
+    Plan,
+    Run,
+    Stalled,
+    kills_and_pauses,
+)
+from parley_server.testing.robustness.sending import Sender, UnaryWay
+from parley_server.testing.robustness.tasks import Tasks, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from parley_server.testing.raw_client import Person
+
+NETWORKS = 5
+# Small bounds, so that a short run meets lags, digests and signs of life.
+DEVICE_NODE_SETTINGS = {
+    **NODE_SETTINGS,
+    "sessions.heartbeat_seconds": 1.0,
+    "limits.outbox_events": 32,
+    "limits.outbox_bytes": 32 * 1024,
+    "limits.frame_bytes": 16 * 1024,
+    "limits.replay_events": 200,
+}
+# Enough bytes that a device that stops reading for a second lags.
+LONG_ONE_IN = 15
+MOVES_AFTER_ACKNOWLEDGED = 30
+
+
+async def run_device_scenario(
+    plan: Plan, data: Path, plants: tuple[Path, ...] = (), habits: Habits | None = None
+) -> History:
+    """Start a node over `data` with the plants, run the plan with 5 senders and 20 devices, kill the node at
+    rest, read everything back, wait until the devices have it, end the node.
+
+    The plan's `drain_seconds` is also how long the devices may take in the end. Raises NodeFailed when the
+    node does not start, and grpc.aio.AioRpcError when it does not answer at the end.
+    """
+    node = NodeProcess(data, DEVICE_NODE_SETTINGS, plants)
+    try:
+        await node.start()
+        history = History(seed=plan.seed)
+        async with RawClient(node.address) as client:
+            cast = await gather_device_cast(client)
+        history.members = cast.stayers.members
+        run = Run(plan, node, Recorder(history), Random(f"{plan.seed} faults"))
+        async with AsyncExitStack() as stack:
+            proxies = [await stack.enter_async_context(FaultProxy(node.address)) for _ in range(NETWORKS)]
+            await _live_through(run, cast, proxies, habits or Habits())
+        return history
+    finally:
+        await node.close()
+
+
+async def _live_through(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy], habits: Habits) -> None:
+    seed, plan, recorder = run.plan.seed, run.plan, run.recorder
+    devices: list[tuple[Person, BookDevice]] = []
+    for user, persons in zip(cast.users, cast.devices, strict=True):
+        for number, person in enumerate(persons):
+            name = f"{user.username}/{number}"
+            proxy = proxies[len(devices) % len(proxies)]
+            line = Line(proxy.address, Random(f"{seed} line {name}"))
+            random = Random(f"{seed} device {name}")
+            devices.append((user, BookDevice(name, line, person, recorder, random, habits)))
+    living = Tasks([device.run() for _, device in devices])
+    try:
+        await asyncio.gather(*(device.live() for _, device in devices))
+        await _traffic(run, cast, proxies)
+        await faults.kill_at_rest(run.node, recorder)
+        for proxy in proxies:
+            proxy.heal()
+        for _, device in devices:
+            device.stay()
+        async with RawClient(run.node.address) as client:
+            await read_back(client, cast.stayers, recorder.history)
+        ends, read = ends_of(recorder.history), read_of(recorder.history)
+
+        async def come_to_rest(user_id: str, device: BookDevice) -> None:
+            await device.has(ends.get(user_id, {}), read.get(user_id, {}))
+            # Now nothing is missed, and the cursor must say so.
+            await device.come_again()
+            device.finish()
+
+        resting = (come_to_rest(user.user_id, device) for user, device in devices)
+        await wait_for(asyncio.gather(*resting), plan.drain_seconds)
+    finally:
+        await living.cancel()
+
+
+async def _traffic(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy]) -> None:
+    """Senders, movers and bad networks until the kills are over and enough was acknowledged."""
+    plan, recorder, address = run.plan, run.recorder, run.node.address
+
+    def line(name: str) -> Line:
+        return Line(address, Random(f"{plan.seed} line {name}"))
+
+    lines = [line(person.username) for person in cast.users[:SENDERS]]
+    senders = [
+        Sender(
+            person,
+            cast.channels_of(person),
+            UnaryWay(own, person, plan.call_seconds),
+            recorder,
+            Random(f"{plan.seed} sender {person.username}"),
+            long_one_in=LONG_ONE_IN,
+        )
+        for person, own in zip(cast.users, lines, strict=False)
+    ]
+    mover = Mover(line("mover"), cast.roamers, Random(f"{plan.seed} mover"), call_seconds=plan.call_seconds)
+    writing = Tasks([sender.run() for sender in senders])
+    trouble = Tasks([_moving(run, mover), bad_networks(proxies, recorder, Random(f"{plan.seed} networks"))])
+    try:
+        try:
+            await kills_and_pauses(run)
+            await run.until_acknowledged(plan.acknowledged)
+        except Stalled:
+            pass
+        for sender in senders:
+            sender.stop()
+        await writing.ended(plan.drain_seconds)
+    finally:
+        await writing.cancel()
+        await trouble.cancel()
+        for own in lines:
+            await own.close()
+
+
+async def _moving(run: Run, mover: Mover) -> None:
+    # Who is added to a channel without messages sees it from its making: here everybody joins later.
+    await run.recorder.until(lambda: run.recorder.acknowledged >= MOVES_AFTER_ACKNOWLEDGED)
+    await mover.run()
+
+
+def ends_of(history: History) -> dict[str, dict[str, int]]:
+    """By user and channel the last seq of the user's stream, where the user is a member at the end."""
+    ends: dict[str, dict[str, int]] = {}
+    for channel_id, log in logs_of(history).items():
+        for user_id, share in shares_of(log).items():
+            if share.is_open:
+                ends.setdefault(user_id, {})[channel_id] = share.seqs[-1]
+    return ends
+
+
+def read_of(history: History) -> dict[str, dict[str, int]]:
+    """By user and channel the furthest read position that was acknowledged, where the user is a member at
+    the end.
+    """
+    ends = ends_of(history)
+    read: dict[str, dict[str, int]] = {}
+    for mark in history.marks:
+        if mark.outcome is Outcome.OK and mark.channel_id in ends.get(mark.user_id, {}):
+            of_user = read.setdefault(mark.user_id, {})
+            of_user[mark.channel_id] = max(mark.read_seq, of_user.get(mark.channel_id, 0))
+    return read
