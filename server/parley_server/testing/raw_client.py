@@ -105,6 +105,13 @@ async def outcome_of(call: Awaitable[object]) -> Outcome:
     return Outcome(grpc.StatusCode.OK, "", None, ())
 
 
+async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = WAIT_SECONDS) -> None:
+    """Ask until it holds, for what the node does in its own time and tells nobody. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - what is awaited is in another process
+            await asyncio.sleep(0.01)
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A logged-in device of a user."""
@@ -194,6 +201,10 @@ class RawStream:
             while not holds():
                 await self.read()
 
+    async def at_least(self, count: int) -> None:
+        """Read until so many events have come."""
+        await self.until(lambda: len(self.events) >= count)
+
     async def caught_up(self) -> None:
         """Read until CaughtUp."""
         await self.until(lambda: any(control.HasField("caught_up") for control in self.controls))
@@ -211,7 +222,8 @@ class RawStream:
         return await self.reply(request_id)
 
     async def barrier(self) -> None:
-        """Read everything that the node put into this Connect stream before now.
+        """Read everything that the node put into this Connect stream before now. What the stream was just
+        catching up with may come later: wait for that by `until`.
 
         Foreground stays true: the barrier's heartbeat must not change the lease.
         """
