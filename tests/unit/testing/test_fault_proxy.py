@@ -85,8 +85,8 @@ async def test_a_narrow_network_takes_its_time(proxy: FaultProxy) -> None:
     started = time.monotonic()
     writer.write(b"x" * 2000)
     await reader.readexactly(2000)
-    # 2000 bytes there and back at 10,000 a second: never under 0.4 s.
-    assert time.monotonic() - started >= 0.35
+    # 2000 bytes at 10,000 a second, there and, in pieces, back at the same time: never under 0.2 s.
+    assert time.monotonic() - started >= 0.18
     await _close((reader, writer))
 
 
