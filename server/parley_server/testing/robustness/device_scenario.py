@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from random import Random
 from typing import TYPE_CHECKING
 
+from parley.chat.v1 import message_requests_pb2
 from parley_server.testing.fault_proxy import FaultProxy
 from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import RawClient
@@ -33,7 +34,7 @@ from parley_server.testing.robustness.sending import Sender, UnaryWay
 from parley_server.testing.robustness.tasks import Tasks, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from parley_server.testing.raw_client import Person
@@ -97,20 +98,38 @@ async def _live_through(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy
             proxy.heal()
         for _, device in devices:
             device.stay()
+        await wait_for(_come_to_rest(run, cast, devices), plan.drain_seconds)
         async with RawClient(run.node.address) as client:
             await read_back(client, cast.stayers, recorder.history)
-        ends, read = ends_of(recorder.history), read_of(recorder.history)
-
-        async def come_to_rest(user_id: str, device: BookDevice) -> None:
-            await device.has(ends.get(user_id, {}), read.get(user_id, {}))
-            # Now nothing is missed, and the cursor must say so.
-            await device.come_again()
-            device.finish()
-
-        resting = (come_to_rest(user.user_id, device) for user, device in devices)
-        await wait_for(asyncio.gather(*resting), plan.drain_seconds)
     finally:
         await living.cancel()
+
+
+async def _come_to_rest(run: Run, cast: DeviceCast, devices: Sequence[tuple[Person, BookDevice]]) -> None:
+    """Return when all devices have everything, read positions of after the last kill among it, and have been
+    away once more, when nothing was missed and their cursors must say so.
+    """
+    recorder, logs = run.recorder, History()
+    async with RawClient(run.node.address) as client:
+        await read_back(client, cast.stayers, logs)
+        ends = ends_of(logs)
+        await asyncio.gather(*(device.has(ends.get(user.user_id, {}), {}) for user, device in devices))
+        for user in cast.users:
+            for channel_id, seq in ends.get(user.user_id, {}).items():
+                mark = recorder.mark(user.user_id, channel_id, seq)
+                request = message_requests_pb2.MarkReadRequest(channel_id=channel_id, seq=seq)
+                answer = await client.chat.MarkRead(request, metadata=user.metadata)
+                recorder.marked(mark, Outcome.OK, read_seq=answer.read_seq)
+
+    async def rest(device: BookDevice, seqs: Mapping[str, int], read: Mapping[str, int]) -> None:
+        await device.has(seqs, read)
+        await device.come_again()
+        device.finish()
+
+    read = read_of(recorder.history, ends)
+    await asyncio.gather(
+        *(rest(device, ends.get(user.user_id, {}), read.get(user.user_id, {})) for user, device in devices)
+    )
 
 
 async def _traffic(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy]) -> None:
@@ -167,11 +186,8 @@ def ends_of(history: History) -> dict[str, dict[str, int]]:
     return ends
 
 
-def read_of(history: History) -> dict[str, dict[str, int]]:
-    """By user and channel the furthest read position that was acknowledged, where the user is a member at
-    the end.
-    """
-    ends = ends_of(history)
+def read_of(history: History, ends: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """By user and channel the furthest read position that was acknowledged, where there is an end."""
     read: dict[str, dict[str, int]] = {}
     for mark in history.marks:
         if mark.outcome is Outcome.OK and mark.channel_id in ends.get(mark.user_id, {}):

@@ -1,0 +1,20 @@
+"""Planted bug: every fourth announcement is not written to the feeds. Open streams get them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parley_server.backends.memory.feed import MemoryFeed
+
+_announce = MemoryFeed.announce
+
+
+async def _announce_most(self: Any, user_id: str, channel_id: str, **raised: int) -> int | None:
+    # By the head, so that a loss is the same for all members.
+    if raised.get("head_seq", 0) % 4 == 3:
+        return None
+    return await _announce(self, user_id, channel_id, **raised)
+
+
+_planted: Any = MemoryFeed
+_planted.announce = _announce_most

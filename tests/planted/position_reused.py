@@ -1,0 +1,29 @@
+"""Planted bug: every other change in a user's feed takes the position of the one before it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from parley_server.backends.memory.feed import MemoryFeed
+
+_announce = MemoryFeed.announce
+_changes = 0
+
+
+async def _announce_there(self: Any, user_id: str, channel_id: str, **raised: int) -> int | None:
+    global _changes
+    position = await _announce(self, user_id, channel_id, **raised)
+    if position is None or position == 1:
+        return position
+    _changes += 1
+    if _changes % 2:
+        return position
+    user = self._users[user_id]
+    user.position = position - 1
+    user.entries[channel_id] = dataclasses.replace(user.entries[channel_id], position=position - 1)
+    return position - 1
+
+
+_planted: Any = MemoryFeed
+_planted.announce = _announce_there
