@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,14 @@ def _credentials(tls: Tls) -> grpc.ServerCredentials:
         certificate = Path(tls.certificate_file).read_bytes()
     except OSError as error:
         raise SettingsError(f"cannot read {error.filename}: {error.strerror}") from error
+    try:
+        # gRPC says nothing but that it could not bind.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate_file, tls.key_file)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"tls: {tls.certificate_file} and {tls.key_file} are not a certificate and its key in PEM form "
+            f"({error.reason or error})"
+        ) from error
     return grpc.ssl_server_credentials([(key, certificate)])
 
 
