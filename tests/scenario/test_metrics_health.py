@@ -19,7 +19,7 @@ from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import RawClient, eventually, message, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,7 +125,7 @@ async def test_health_tells_dependencies_apart(node: NodeProcess, client: RawCli
             assert checked.status == status
         return found
 
-    async def shows(expected: dict[str, int]) -> bool:
+    async def shows(expected: Mapping[str, int]) -> bool:
         return await statuses() == expected
 
     watch = health.Watch(health_pb2.HealthCheckRequest(service="store.accounts"))

@@ -90,12 +90,12 @@ class NodeProcess:
     async def stop(self) -> int:
         """End the node with SIGTERM. Returns its exit code. Raises TimeoutError if it does not leave."""
         self.send(signal.SIGTERM)
-        return await self._ended()
+        return await self.wait()
 
     async def kill(self) -> None:
         """End the node with SIGKILL: nothing of it runs on."""
         self.send(signal.SIGKILL)
-        await self._ended()
+        await self.wait()
 
     def send(self, number: signal.Signals) -> None:
         """Send the node a signal."""
@@ -107,9 +107,10 @@ class NodeProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGCONT)
                 self._process.kill()
-            await self._ended()
+            await self.wait()
 
-    async def _ended(self) -> int:
+    async def wait(self) -> int:
+        """Wait until the node has ended, and return its exit code. Raises TimeoutError if it does not."""
         process = self._running()
         async with asyncio.timeout(STOP_LIMIT_SECONDS):
             # Reading to the end closes the pipe's transport, which would otherwise outlive the loop.

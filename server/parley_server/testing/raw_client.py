@@ -6,6 +6,7 @@ It retries nothing and hides nothing: statuses come back whole, and streams take
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 import uuid
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from parley.admin.v1 import admin_service_pb2_grpc
 from parley.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
@@ -151,19 +153,20 @@ class RawStream:
     replies: dict[int, stream_pb2.Reply] = field(default_factory=dict)
     controls: list[stream_pb2.Control] = field(default_factory=list)
     cursor: str = ""
+    # For a client that uses a request id twice; otherwise a second reply is a defect of the node.
+    repeats_allowed: bool = False
     _next_request_id: int = 1 << 20
-    _outcome: Outcome | None = None
-
-    def __post_init__(self) -> None:
-        # grpc.aio forgets the status when a write fails after it came, so it is taken down when it comes.
-        self.call.add_done_callback(self._done)
 
     async def send_bytes(self, encoded: bytes) -> None:
         """Write one frame as it is. Raises StreamEnded."""
-        try:
-            await self.call.write(encoded)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            raise StreamEnded(await self._ended()) from None
+        if not self.call.done():
+            # Its own write puts an error of its making in the place of the server's status
+            # (https://github.com/grpc/grpc/issues/36066), so the layer below is used.
+            await self.call._metadata_sent.wait()
+            with contextlib.suppress(cygrpc.InternalError):
+                await self.call._cython_call.send_serialized_message(encoded)
+                return
+        raise StreamEnded(await self.end())
 
     async def send(self, **fields: Any) -> None:
         """Write one ConnectRequest with these fields."""
@@ -191,7 +194,8 @@ class RawStream:
         self.events.extend(frame.events)
         self.controls.extend(frame.controls)
         for reply in frame.replies:
-            assert reply.request_id not in self.replies, f"two replies to request {reply.request_id}"
+            repeated = reply.request_id in self.replies and not self.repeats_allowed
+            assert not repeated, f"two replies to request {reply.request_id}"
             self.replies[reply.request_id] = reply
         return frame
 
@@ -254,16 +258,7 @@ class RawStream:
         """The stream's Welcome."""
         return cast("stream_pb2.Welcome", self.control("welcome"))
 
-    def _done(self, call: Any) -> None:
-        try:
-            self._ended_at_once().send(None)
-        except StopIteration as returned:
-            self._outcome = returned.value
-
     async def _ended(self) -> Outcome:
-        return self._outcome or await self._ended_at_once()
-
-    async def _ended_at_once(self) -> Outcome:
         return _outcome(
             await self.call.code(), await self.call.details(), await self.call.trailing_metadata()
         )
