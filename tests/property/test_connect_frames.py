@@ -195,18 +195,15 @@ async def _play(
     """Write the frames; end the stream in one of the ways; how it ended."""
     stream = world.client.open(world.victim.metadata)
     stream.repeats_allowed = repeats_allowed
-    try:
-        for encoded in sent:
-            await stream.send_bytes(encoded)
-        if ending == "vanish":
-            stream.cancel()
-            return stream, None
-        if ending == "reset":
-            await stream.send_bytes(b"\xff")
-        else:
-            await stream.half_close()
-    except StreamEnded:
-        pass
+    for encoded in sent:
+        await stream.send_bytes(encoded)
+    if ending == "vanish":
+        stream.cancel()
+        return stream, None
+    if ending == "reset":
+        await stream.send_bytes(b"\xff")
+    else:
+        await stream.half_close()
     return stream, await stream.end()
 
 

@@ -158,15 +158,14 @@ class RawStream:
     _next_request_id: int = 1 << 20
 
     async def send_bytes(self, encoded: bytes) -> None:
-        """Write one frame as it is. Raises StreamEnded."""
-        if not self.call.done():
-            # Its own write puts an error of its making in the place of the server's status
-            # (https://github.com/grpc/grpc/issues/36066), so the layer below is used.
-            await self.call._metadata_sent.wait()
-            with contextlib.suppress(cygrpc.InternalError):
-                await self.call._cython_call.send_serialized_message(encoded)
-                return
-        raise StreamEnded(await self.end())
+        """Write one frame as it is. A stream that has ended takes nothing more; reading says why."""
+        if self.call.done():
+            return
+        # Its own write puts an error of its making in the place of the server's status
+        # (https://github.com/grpc/grpc/issues/36066), so the layer below is used.
+        await self.call._metadata_sent.wait()
+        with contextlib.suppress(cygrpc.InternalError):
+            await self.call._cython_call.send_serialized_message(encoded)
 
     async def send(self, **fields: Any) -> None:
         """Write one ConnectRequest with these fields."""
