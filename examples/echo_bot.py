@@ -1,7 +1,8 @@
-"""A bot that answers every message with the same text.
+"""A bot that answers every message with the same text, once, whatever happens to it.
 
-It signs up on its first run and keeps its log-in in a file. After that it needs no password until the file is
-gone or the log-in has been revoked. What is written while its connection is down it answers when it is back.
+It signs up on its first run and keeps its log-in in a file, and beside it how far it has come. After that it
+needs no password until the file is gone or the log-in has been revoked. What is written while it is not
+running, or its connection is down, it answers when it is back.
 
     ECHO_BOT_PASSWORD='a long password' python examples/echo_bot.py --server localhost:50051
 
@@ -13,58 +14,37 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import random
 import sys
 from pathlib import Path
 
 import parley
 
 
-class EchoBot:
-    """Answers what others write; knows how far it has come in each channel."""
+async def answer_all(client: parley.Client) -> None:
+    """Answer until cancelled. Raises ParleyError when waiting does not help."""
+    stream = client.events()
+    await stream.ready()
+    print("Ready. Ctrl-C ends it.", flush=True)
+    async for event in stream:  # Asking for the next event acknowledges the one before.
+        if not isinstance(event, parley.MessageEvent) or event.actor_id == client.me:
+            continue
+        # If the bot is killed before the event is acknowledged it meets it again, and the answer has the same
+        # id: it is not written twice.
+        await client.channel(event.channel_id).post(
+            event.text, client_message_id=parley.derived_id(event, "echo")
+        )
 
-    def __init__(self, client: parley.Client) -> None:
-        self._client = client
-        self._seen: dict[str, int] | None = None  # By channel id, the newest seq that was looked at.
 
-    async def run(self) -> None:
-        """Answer until cancelled. Raises ParleyError when waiting does not help."""
-        while True:
-            try:
-                await self._follow()
-            except parley.ParleyError as error:
-                if error.advice in (parley.Advice.REAUTHENTICATE, parley.Advice.GIVE_UP):
-                    raise
-                wait_seconds = error.retry_after_seconds or random.uniform(0.0, 2.0)
-                print(f"{error}\nComing back in {wait_seconds:.1f} s.", flush=True)
-                await asyncio.sleep(wait_seconds)
+def told(outcome: parley.Outcome) -> None:
+    """Say when an answer was refused."""
+    if outcome.error is not None:
+        print(f"Not answered in {outcome.channel_id}: {outcome.error}", flush=True)
 
-    async def _follow(self) -> None:
-        """Catch up, then answer live, until the stream breaks."""
-        stream = self._client.events()
-        await stream.ready()
-        heads = {channel_id: head.head_seq for channel_id, head in stream.heads.items()}
-        if self._seen is None:
-            self._seen = heads  # What was written before the bot was started is not answered.
-            print("Ready. Ctrl-C ends it.", flush=True)
-        for channel_id, head_seq in heads.items():
-            if self._seen.get(channel_id, 0) < head_seq:
-                channel = self._client.channel(channel_id)
-                async for event in channel.event_range(self._seen.get(channel_id, 0) + 1, head_seq):
-                    await self._look_at(event)
-        async for event in stream:
-            await self._look_at(event)
 
-    async def _look_at(self, event: parley.Event) -> None:
-        assert self._seen is not None
-        if event.seq <= self._seen.get(event.channel_id, 0):
-            return
-        if isinstance(event, parley.MessageEvent) and event.actor_id != self._client.me:
-            try:
-                await self._client.channel(event.channel_id).send(event.text)
-            except parley.ChannelNotFound:
-                print(f"No longer in {event.channel_id}.", flush=True)
-        self._seen[event.channel_id] = event.seq
+def changed(status: parley.ClientStatus) -> None:
+    """Say when the connection is gone."""
+    if status.phase is parley.Phase.WAITING:
+        print(f"{status.last_error}\nComing back in {status.retry_in_seconds:.1f} s.", flush=True)
 
 
 async def log_in(server: str, username: str, password: str) -> parley.Tokens:
@@ -98,10 +78,16 @@ async def main(server: str, username: str, password: str, file: Path) -> None:
         tokens = await log_in(server, username, password)
         store(tokens, file)
     async with parley.connect(
-        server, token=tokens, on_tokens=lambda new: store(new, file), client_name="echo_bot/1"
+        server,
+        token=tokens,
+        on_tokens=lambda new: store(new, file),
+        state=parley.SqliteState(file.with_name(file.name + ".state")),
+        on_outcome=told,
+        on_status=changed,
+        client_name="echo_bot/1",
     ) as client:
         print(f"{tokens.username} is {client.me}.", flush=True)
-        await EchoBot(client).run()
+        await answer_all(client)
 
 
 if __name__ == "__main__":
@@ -126,5 +112,5 @@ if __name__ == "__main__":
         if error.advice is parley.Advice.REAUTHENTICATE:
             hint = f" Remove {given.tokens} and start again with ECHO_BOT_PASSWORD set."
         sys.exit(f"echo_bot: {error}{hint}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, parley.StateError) as error:
         sys.exit(f"echo_bot: {given.tokens}: {error}")

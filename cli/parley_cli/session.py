@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -53,7 +53,12 @@ def tls_of(*, tls: bool, tls_ca: str | Path | None) -> parley.Tls | None:
 
 
 @asynccontextmanager
-async def signed_in(options: GlobalOptions, *, foreground: bool = False) -> AsyncIterator[parley.Client]:
+async def signed_in(
+    options: GlobalOptions,
+    *,
+    foreground: bool = False,
+    on_status: Callable[[parley.ClientStatus], None] | None = None,
+) -> AsyncIterator[parley.Client]:
     """A client that speaks as the stored log-in that `options` choose. Renewed tokens are stored before use.
 
     Raises CommandFailure where no log-in can be chosen, or its file cannot be used.
@@ -72,6 +77,7 @@ async def signed_in(options: GlobalOptions, *, foreground: bool = False) -> Asyn
         tls=tls,
         client_name=client_name(),
         foreground=foreground,
+        on_status=on_status,
         timeout_seconds=_CALL_LIMIT_SECONDS,
     ) as client:
         yield client

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
 from typing import Annotated
 
@@ -13,7 +11,6 @@ import parley
 from parley_cli.arguments import JsonOption
 from parley_cli.conversation import open_target
 from parley_cli.event_view import event_fields, event_lines, people_of
-from parley_cli.follow import Shown, reconnect_wait_seconds
 from parley_cli.global_options import GlobalOptions
 from parley_cli.help_text import examples
 from parley_cli.names import Labels, Names
@@ -23,6 +20,8 @@ from parley_cli.session import run, signed_in
 from parley_cli.target import parse_target
 
 _HISTORY_LIMIT = 10_000
+_READY_SECONDS = 10.0
+"""A person waits: a server that cannot be reached at first is told. Later the connection is awaited."""
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +65,7 @@ def tail(
         parse_target(target)
 
     async def work() -> None:
-        async with signed_in(options, foreground=True) as client:
+        async with signed_in(options, foreground=True, on_status=_Connection().changed) as client:
             channel = await open_target(client, target) if target is not None else None
             await _Tail(client, channel.id if channel else None, as_json).run(history)
 
@@ -82,26 +81,20 @@ class _Tail:
         self._as_json = as_json
         self._names = Names(client)
         self._labels = Labels(client, self._names)
-        self._shown = Shown({})
+        self._shown: dict[str, int] = {}  # By channel id, the newest seq that was shown.
 
     async def run(self, history: int) -> None:
         """Show history, then what happens. Raises ParleyError for what no retry can mend."""
         stream = self._client.events()
-        await stream.ready()
+        await stream.ready(_READY_SECONDS)
         # From here on the stream holds what happens, so history and stream meet without a gap.
-        heads = _heads_of(stream)
-        self._shown = Shown(heads)
+        heads = {channel_id: head.head_seq for channel_id, head in stream.heads.items()}
         for message in await self._newest_messages(heads, history):
             await self._show(message)
         who = self._client.tokens.username if self._client.tokens else self._client.me
         note(f"Listening as {who}. Ctrl-C ends.")
-        while True:
-            try:
-                async for event in stream:
-                    await self._show(event)
-                return  # The client was closed.
-            except parley.ParleyError as error:
-                stream = await self._connected_again(error)
+        async for event in stream:
+            await self._show(event)
 
     async def _newest_messages(self, heads: dict[str, int], count: int) -> list[parley.MessageEvent]:
         if not count:
@@ -116,40 +109,10 @@ class _Tail:
             del found[:-count]
         return found
 
-    async def _connected_again(self, error: parley.ParleyError) -> parley.EventStream:
-        """A new stream, once everything that was missed has been shown. Raises what no retry can mend."""
-        if not _mendable(error):
-            raise error
-        note("The connection is gone. Trying again …")
-        attempt = 0
-        while True:
-            attempt += 1
-            await asyncio.sleep(reconnect_wait_seconds(attempt, error.retry_after_seconds, random.random()))
-            try:
-                stream = self._client.events()
-                await stream.ready()
-                for gap in self._shown.gaps(_heads_of(stream)):
-                    await self._fill(gap.channel_id, gap.from_seq, gap.to_seq)
-            except parley.ParleyError as failure:
-                if not _mendable(failure):
-                    raise
-                error = failure
-                continue
-            note("Connected again.")
-            return stream
-
-    async def _fill(self, channel_id: str, from_seq: int, to_seq: int) -> None:
-        if self._only not in (None, channel_id):
-            return
-        try:
-            async for event in self._client.channel(channel_id).event_range(from_seq, to_seq):
-                await self._show(event)
-        except parley.ChannelNotFound:
-            return  # Not a member any more.
-
     async def _show(self, event: parley.Event) -> None:
         self._labels.changed(event)
-        if self._only in (None, event.channel_id) and self._shown.take(event.channel_id, event.seq):
+        if self._only in (None, event.channel_id) and event.seq > self._shown.get(event.channel_id, 0):
+            self._shown[event.channel_id] = event.seq
             await self._print(event)
 
     async def _print(self, event: parley.Event) -> None:
@@ -170,9 +133,18 @@ class _Tail:
         print_lines(lines, style=style)
 
 
-def _heads_of(stream: parley.EventStream) -> dict[str, int]:
-    return {channel_id: head.head_seq for channel_id, head in stream.heads.items()}
+class _Connection:
+    """Tells the person that the connection is gone, and that it is back: once each."""
 
+    def __init__(self) -> None:
+        self._was_live = self._gone = False
 
-def _mendable(error: parley.ParleyError) -> bool:
-    return error.advice in (parley.Advice.RETRY, parley.Advice.LATER, parley.Advice.RESYNC)
+    def changed(self, status: parley.ClientStatus) -> None:
+        """Called by the client when its phase changes."""
+        if status.phase is parley.Phase.WAITING and self._was_live and not self._gone:
+            self._gone = True
+            note("The connection is gone. Trying again …")
+        elif status.phase is parley.Phase.LIVE:
+            if self._gone:
+                note("Connected again.")
+            self._was_live, self._gone = True, False

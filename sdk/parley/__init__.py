@@ -9,6 +9,8 @@
         async for event in client.events():
             ...
 
+`docs/sdk.md` tells what it promises and how to use it.
+
 The names below are loaded when they are first used: whoever imports only the generated code, as a server
 does, loads nothing of the client.
 """
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from parley._administration import Administration
     from parley._advice import Advice
-    from parley._channel import Channel, Sent
+    from parley._channel import Channel
     from parley._channel_info import (
         ChannelInfo,
         ChannelKind,
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
         Role,
     )
     from parley._client import Client, connect
+    from parley._client_status import ClientStatus, Phase
     from parley._device import Device
-    from parley._errors import Disconnected, ParleyError, TimedOut, Unreachable, Violation
+    from parley._errors import Disconnected, OutboxFull, ParleyError, TimedOut, Unreachable, Violation
     from parley._event_stream import EventStream
     from parley._events import ChannelEvent, Event, MemberEvent, Message, MessageEvent, UnknownEvent
     from parley._inbox import InboxEntry
@@ -77,16 +80,20 @@ if TYPE_CHECKING:
         UsernameTaken,
         UserNotFound,
     )
+    from parley._sent import Outcome, Sent, WaitingMessage
     from parley._session import ChannelHead
+    from parley._sqlite_state import SqliteState
+    from parley._state import MemoryState, State, StateError, StoredState
+    from parley._stored import Stored
     from parley._tokens import Tokens
     from parley._transport import Tls
     from parley._user import User
-    from parley._uuid7 import new_id
+    from parley._uuid7 import derived_id, new_id
 
 _HOMES = {
     "_administration": ("Administration",),
     "_advice": ("Advice",),
-    "_channel": ("Channel", "Sent"),
+    "_channel": ("Channel",),
     "_channel_info": (
         "ChannelInfo",
         "ChannelKind",
@@ -97,8 +104,9 @@ _HOMES = {
         "Role",
     ),
     "_client": ("Client", "connect"),
+    "_client_status": ("ClientStatus", "Phase"),
     "_device": ("Device",),
-    "_errors": ("Disconnected", "ParleyError", "TimedOut", "Unreachable", "Violation"),
+    "_errors": ("Disconnected", "OutboxFull", "ParleyError", "TimedOut", "Unreachable", "Violation"),
     "_event_stream": ("EventStream",),
     "_events": ("ChannelEvent", "Event", "MemberEvent", "Message", "MessageEvent", "UnknownEvent"),
     "_inbox": ("InboxEntry",),
@@ -142,11 +150,15 @@ _HOMES = {
         "UserNotFound",
         "UsernameTaken",
     ),
+    "_sent": ("Outcome", "Sent", "WaitingMessage"),
     "_session": ("ChannelHead",),
+    "_sqlite_state": ("SqliteState",),
+    "_state": ("MemoryState", "State", "StateError", "StoredState"),
+    "_stored": ("Stored",),
     "_tokens": ("Tokens",),
     "_transport": ("Tls",),
     "_user": ("User",),
-    "_uuid7": ("new_id",),
+    "_uuid7": ("derived_id", "new_id"),
 }
 
 __all__ = [
@@ -164,6 +176,7 @@ __all__ = [
     "ChannelNotFound",
     "Client",
     "ClientIdReused",
+    "ClientStatus",
     "Device",
     "DeviceNotFound",
     "DeviceRevoked",
@@ -182,13 +195,17 @@ __all__ = [
     "Member",
     "MemberChange",
     "MemberEvent",
+    "MemoryState",
     "Message",
     "MessageEvent",
     "MessageIdExpired",
     "MessageNotFound",
     "NodeStopping",
     "OperatorRequired",
+    "OutboxFull",
+    "Outcome",
     "ParleyError",
+    "Phase",
     "RateLimited",
     "ReadPosition",
     "RefreshTokenInvalid",
@@ -202,7 +219,12 @@ __all__ = [
     "SessionNotFound",
     "SignUpClosed",
     "SlowReader",
+    "SqliteState",
+    "State",
+    "StateError",
     "StoreUnavailable",
+    "Stored",
+    "StoredState",
     "TimedOut",
     "Tls",
     "TokenExpired",
@@ -217,7 +239,9 @@ __all__ = [
     "UserNotFound",
     "UsernameTaken",
     "Violation",
+    "WaitingMessage",
     "connect",
+    "derived_id",
     "log_in",
     "new_id",
     "sign_up",

@@ -51,4 +51,7 @@ def advise(code: StatusCode, reason: str) -> Advice:
     if code is StatusCode.RESOURCE_EXHAUSTED and not reason:
         # gRPC itself says so of a message that is too large, and gives no reason: it stays too large.
         return Advice.GIVE_UP
+    if code in (StatusCode.INTERNAL, StatusCode.UNKNOWN) and not reason:
+        # Parley gives a reason with its own. This is how gRPC tells of a connection that broke in the middle.
+        return Advice.RETRY
     return _BY_REASON.get(reason) or _BY_CODE.get(code, Advice.GIVE_UP)

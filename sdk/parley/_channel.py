@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parley._channel_info import ChannelInfo, Member, ReadPosition, channel_info_of, member_of
@@ -16,24 +15,10 @@ if TYPE_CHECKING:
 
     from parley._directory import Directory
     from parley._link import Link
+    from parley._sent import Sent
     from parley._user import User
 
 _LARGEST_PAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that is durable and in its final place.
-
-    `create_time_ms` is in milliseconds since 1970-01-01 UTC. `duplicate` is true when an earlier attempt
-    with the same `client_message_id`, also one within the same `send`, had written it.
-    """
-
-    seq: int
-    message_no: int
-    create_time_ms: int
-    client_message_id: str
-    duplicate: bool
 
 
 class Channel:
@@ -59,28 +44,46 @@ class Channel:
         client_message_id: str | None = None,
         timeout_seconds: float | None = None,
     ) -> Sent:
-        """Write a message, at most 100,000 code points, and wait until it is durable.
+        """Write a message, at most 100,000 code points, and wait until it is durable on the server.
 
-        A call that times out or is cut is repeated with the same id until the server answers or
-        `timeout_seconds` are over (None: those of `connect`), so the message is written at most once.
-        Limits are waited for within the same time. After `Unreachable`, `TimedOut` and `StoreUnavailable`
-        the outcome is unknown: to go on later, make the id beforehand (`parley.new_id()`), keep it, and
-        call again with it, within 7 days.
+        The message goes to the outbox first: it is in the state store before it is sent. There it stays
+        until the server answers, and is tried again with the same id, so it is written at most once.
+        Messages to one channel are sent one after the other, in the order of the calls.
 
-        Messages that are sent one after the other stand in that order. Raises `InvalidField` for a text or
-        attributes that the server refuses, `ClientIdReused` when the id was used for another message.
+        When `timeout_seconds` are over (None: those of `connect`) the last error is raised, or `TimedOut`.
+        The message goes on all the same, in the background, and after a restart with the same state store;
+        `client.result(client_message_id)` tells what came of it. A call with the id of a message that waits
+        joins it.
+
+        Raises `InvalidField` for a text or attributes that the server refuses, `ClientIdReused` when the id
+        was used for another message, `OutboxFull`, and other errors as the server gives them; the outbox
+        has then forgotten the message. What the user has to see to (log in again) leaves it there.
         """
-        message_id = client_message_id or new_id()
-        request = message_requests_pb2.SendMessageRequest(
-            channel_id=self.id, client_message_id=message_id, text=text, attributes=attributes or {}
-        )
-        response = await self._link.send_message(request, timeout_seconds)
-        return Sent(
-            seq=response.seq,
-            message_no=response.message_no,
-            create_time_ms=response.create_time_ms,
-            client_message_id=message_id,
-            duplicate=response.duplicate,
+        letter = await self._link.outbox.add(self._request(text, attributes, client_message_id))
+        return await self._link.outbox.answer(letter, self._link.seconds(timeout_seconds))
+
+    async def post(
+        self,
+        text: str,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
+        """Put a message into the outbox and return its id at once, also without a connection.
+
+        It is in the state store when this returns, and sent as `send` does. `client.result(id)`, and
+        `on_outcome` of `connect`, tell what came of it. Raises `OutboxFull`, `ClientIdReused`.
+        """
+        return (await self._link.outbox.add(self._request(text, attributes, client_message_id))).message_id
+
+    def _request(
+        self, text: str, attributes: Mapping[str, str] | None, client_message_id: str | None
+    ) -> message_requests_pb2.SendMessageRequest:
+        return message_requests_pb2.SendMessageRequest(
+            channel_id=self.id,
+            client_message_id=client_message_id or new_id(),
+            text=text,
+            attributes=attributes or {},
         )
 
     async def history(self, limit: int | None = 100, before_seq: int = 0) -> AsyncIterator[MessageEvent]:

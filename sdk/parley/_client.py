@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Self
@@ -13,8 +14,10 @@ from parley._channel import Channel
 from parley._channel_info import ChannelInfo, HistoryVisibility, channel_info_of
 from parley._device import Device, device_of
 from parley._directory import Directory
+from parley._errors import TimedOut
 from parley._inbox import InboxEntry, inbox_entry_of
 from parley._link import Link
+from parley._state import MemoryState
 from parley._user import User, user_of
 from parley._uuid7 import new_id
 from parley.auth.v1 import auth_service_pb2
@@ -23,11 +26,14 @@ from parley.chat.v1 import chat_service_pb2
 from parley.user.v1 import user_pb2, user_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from parley._client_status import ClientStatus
     from parley._event_stream import EventStream
+    from parley._sent import Outcome, Sent, WaitingMessage
+    from parley._state import State
     from parley._tokens import Tokens
     from parley._transport import Tls
 
@@ -44,20 +50,25 @@ def default_client_name() -> str:
 
 
 def connect(
-    target: str = "localhost:50051",
+    servers: str | Sequence[str] = "localhost:50051",
     *,
     token: Tokens | str,
     on_tokens: Callable[[Tokens], None] | None = None,
     reload_tokens: Callable[[], Tokens | None] | None = None,
     renewal_lock: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+    state: State | None = None,
+    outbox_limit: int = 10_000,
+    on_outcome: Callable[[Outcome], None] | None = None,
+    on_status: Callable[[ClientStatus], None] | None = None,
     tls: Tls | None = None,
     client_name: str | None = None,
     foreground: bool = False,
     timeout_seconds: float = 30.0,
 ) -> Client:
-    """A client of the server at `target` ("host:port").
+    """A client of the server at `servers` ("host:port"), or of several that serve the same data.
 
-    Use it as `async with parley.connect(target, token=tokens) as client`.
+    Use it as `async with parley.connect(server, token=tokens) as client`. Of several servers the first is
+    used until it fails, and then the next; those that a leaving server names come before them.
 
     With `Tokens` the client renews them: after two thirds of the access token's life, and once more when
     the server says that it has expired. `on_tokens` is called with every new pair before it is used, to
@@ -67,21 +78,34 @@ def connect(
     one that locks what `on_tokens` writes. A `str` is used as it is and cannot be renewed: an operator's
     token, for example.
 
+    `state` keeps how far the program has come, and the messages that were not answered yet: a `MemoryState`
+    of its own unless given, which ends with the process; `SqliteState(path)` outlives it. At most
+    `outbox_limit` messages wait in the outbox. `on_outcome` is called with what came of each. `on_status` is
+    called whenever the phase changes. Both are called on the event loop, must return at once and raise
+    nothing.
+
     `client_name` (name and version, at most 128 bytes) is for the server's logs. `foreground` says that a
     person looks at this client. `timeout_seconds` bounds every call with all its retries.
 
-    Nothing is sent before the first call. Raises OSError when `tls` names a certificate that cannot be read.
+    Nothing is sent before the client is entered (messages that wait in `state`) or the first call. Raises
+    OSError when `tls` names a certificate that cannot be read.
     """
     return Client(
-        target,
-        token=token,
-        on_tokens=on_tokens,
-        reload_tokens=reload_tokens,
-        renewal_lock=renewal_lock,
-        tls=tls,
-        client_name=client_name or default_client_name(),
-        foreground=foreground,
-        timeout_seconds=timeout_seconds,
+        Link(
+            [servers] if isinstance(servers, str) else list(servers),
+            tls=tls,
+            token=token,
+            on_tokens=on_tokens,
+            reload_tokens=reload_tokens,
+            renewal_lock=renewal_lock,
+            state=state or MemoryState(),
+            outbox_limit=outbox_limit,
+            on_outcome=on_outcome,
+            on_status=on_status,
+            client_name=client_name or default_client_name(),
+            foreground=foreground,
+            timeout_seconds=timeout_seconds,
+        )
     )
 
 
@@ -93,34 +117,17 @@ class Client:
     holds what only operators may do.
     """
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        token: Tokens | str,
-        on_tokens: Callable[[Tokens], None] | None,
-        reload_tokens: Callable[[], Tokens | None] | None,
-        renewal_lock: Callable[[], AbstractAsyncContextManager[object]],
-        tls: Tls | None,
-        client_name: str,
-        foreground: bool,
-        timeout_seconds: float,
-    ) -> None:
-        self._link = Link(
-            target,
-            tls=tls,
-            token=token,
-            on_tokens=on_tokens,
-            reload_tokens=reload_tokens,
-            renewal_lock=renewal_lock,
-            timeout_seconds=timeout_seconds,
-            client_name=client_name,
-            foreground=foreground,
-        )
-        self._directory = Directory(self._link)
-        self.admin = Administration(self._link, self._directory)
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._directory = Directory(link)
+        self.admin = Administration(link, self._directory)
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._link.start()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -129,7 +136,11 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the stream in good order and close the connection. Calling it again does nothing."""
+        """Store what was acknowledged, end the stream in good order, close the connection.
+
+        Messages in the outbox stay in the state store: `flush` first to have them sent. Calling it again does
+        nothing.
+        """
         await self._link.aclose()
 
     @property
@@ -143,16 +154,46 @@ class Client:
         return self._link.renewal.tokens
 
     def events(self) -> EventStream:
-        """What happens in the user's channels from now on: `async for event in client.events()`.
+        """What happens in the user's channels: `async for event in client.events()`.
 
-        The stream opens at once and stays open until it breaks or the client closes; calling again while it
-        is open returns the same one. Its first events may come before `EventStream.ready` returns. It
-        raises `Disconnected` when it breaks; calling again then opens a new one. What happened in between
-        is read with `Channel.event_range`, between the last seq seen and the new stream's `heads`.
+        A device whose state store is empty begins with what happens from now on. One that has a position
+        begins behind it, with everything that it missed. The stream opens at once; when it breaks the client
+        opens another and goes on behind the last event, so that each event comes once, in order per channel.
+        Asking for the next event acknowledges the one before (see `EventStream`).
 
-        Read on steadily: the client holds 1,024 events, and the server ends the stream of a slow reader.
+        Calling again while it is open returns the same one. It raises ParleyError only when nobody but the
+        user can help (advice REAUTHENTICATE or GIVE_UP): `DeviceRevoked`, `AccountSuspended`,
+        `TokenExpired` of a bare token and the like; and `StateError` when the state store fails. Calling
+        again then opens a new one.
+
+        The client holds at most 1,024 events or 4 MiB for a program that does not ask.
         """
         return self._link.events()
+
+    def status(self) -> ClientStatus:
+        """What the client is doing now: phase, server, what waits, the last error."""
+        return self._link.status()
+
+    def outbox(self) -> list[WaitingMessage]:
+        """The messages that wait for the server's answer, oldest first."""
+        return self._link.outbox.waiting()
+
+    async def result(self, client_message_id: str) -> Sent:
+        """Wait for what comes of a message in the outbox; of the 1,000 answered last it is known at once.
+
+        Raises what the server refused it with: `MessageIdExpired` where it waited for more than 7 days, and
+        is not sent again. Raises LookupError for other ids.
+        """
+        return await self._link.outbox.result(client_message_id)
+
+    async def flush(self, timeout_seconds: float | None = None) -> None:
+        """Wait until the outbox is empty. Raises `TimedOut` (None: after those of `connect`)."""
+        seconds = self._link.seconds(timeout_seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._link.outbox.empty()
+        except TimeoutError:
+            raise TimedOut.after(seconds) from None
 
     async def user(self, name_or_id: str) -> User:
         """One profile, by user name (with or without @) or id; "me" is the caller. Raises `UserNotFound`.

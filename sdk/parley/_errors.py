@@ -80,13 +80,29 @@ class TimedOut(ParleyError):
         return cls(f"No answer within {seconds:g} s.", code=StatusCode.DEADLINE_EXCEEDED)
 
 
-class Disconnected(ParleyError):
-    """The stream of events ended, and not because this client closed it.
+class OutboxFull(ParleyError):
+    """RESOURCE_EXHAUSTED: as many messages wait to be sent as the outbox holds. Nothing was stored.
 
-    `reason` is the server's (NODE_STOPPING, SLOW_READER, DEVICE_REVOKED, ACCOUNT_SUSPENDED, TOKEN_EXPIRED,
-    LEASE_EXPIRED, or any `ErrorReason`), or the client's own: CONNECTION_LOST, NO_ANSWER (a heartbeat was
-    not answered), STREAM_ENDED (the server ended the stream without saying why). `retry_after_seconds` is
-    how long the server asks to wait before a new stream. Calls other than `events()` go on working.
+    Wait until some are answered (`Client.flush`), or give `connect` a larger `outbox_limit`.
+    """
+
+    @classmethod
+    def at(cls, count: int, size_bytes: int) -> Self:
+        """The error while so much waits."""
+        return cls(
+            f"{count} messages with {size_bytes} bytes wait in the outbox already.",
+            code=StatusCode.RESOURCE_EXHAUSTED,
+            reason="OUTBOX_FULL",
+        )
+
+
+class Disconnected(ParleyError):
+    """A stream of events broke; the client opens another. It is what `Client.status` shows meanwhile.
+
+    `reason` is the server's (NODE_STOPPING, SLOW_READER, TOKEN_EXPIRED, LEASE_EXPIRED, or any
+    `ErrorReason`), or the client's own: CONNECTION_LOST, NO_ANSWER (a heartbeat was not answered),
+    STREAM_ENDED (the server ended the stream without saying why), STREAM_BEHIND (the server knew of news that
+    did not come). `retry_after_seconds` is how long the server asks to wait before a new stream.
 
     TOKEN_EXPIRED has the code UNAVAILABLE here: the next stream begins with a renewed token.
     """

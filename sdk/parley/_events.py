@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from parley._channel_info import ChannelKind, HistoryVisibility, MemberChange, Role
+from parley._stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from parley.chat.v1 import event_pb2
+
+
+class Receipt(Protocol):
+    """By which the holder of an event acknowledges it."""
+
+    def acknowledge(self) -> Stored:
+        """The event is done with."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,16 @@ class Event:
     create_time_ms: int
     actor_id: str
     client_message_id: str = ""
+    _receipt: Receipt | None = field(default=None, repr=False, compare=False, hash=False)
+
+    def ack(self) -> Stored:
+        """Say that the program is done with the event: it does not come again, not after a restart either.
+
+        The position goes to the state store in the background; `await event.ack()` returns when it is there.
+        What counts per channel is the newest event before which everything was acknowledged. For events of
+        history, and when called again, it does nothing.
+        """
+        return self._receipt.acknowledge() if self._receipt is not None else Stored()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,28 +89,33 @@ class UnknownEvent(Event):
     raw: event_pb2.Event = field(repr=False, hash=False)
 
 
-def event_of(event: event_pb2.Event) -> Event:
+class _Common(TypedDict):
+    channel_id: str
+    seq: int
+    message_no: int
+    create_time_ms: int
+    actor_id: str
+    client_message_id: str
+    _receipt: Receipt | None
+
+
+def event_of(event: event_pb2.Event, receipt: Receipt | None = None) -> Event:
     """The typed event for one of the contract. Kinds that are not known become `UnknownEvent`."""
     kind = event.WhichOneof("kind")
+    common: _Common = {
+        "channel_id": event.channel_id,
+        "seq": event.seq,
+        "message_no": event.message_no,
+        "create_time_ms": event.create_time_ms,
+        "actor_id": event.actor_id,
+        "client_message_id": event.client_message_id,
+        "_receipt": receipt,
+    }
     if kind == "message":
-        return MessageEvent(
-            channel_id=event.channel_id,
-            seq=event.seq,
-            message_no=event.message_no,
-            create_time_ms=event.create_time_ms,
-            actor_id=event.actor_id,
-            client_message_id=event.client_message_id,
-            text=event.message.text,
-            attributes=dict(event.message.attributes),
-        )
+        return MessageEvent(**common, text=event.message.text, attributes=dict(event.message.attributes))
     if kind == "member_changed":
         return MemberEvent(
-            channel_id=event.channel_id,
-            seq=event.seq,
-            message_no=event.message_no,
-            create_time_ms=event.create_time_ms,
-            actor_id=event.actor_id,
-            client_message_id=event.client_message_id,
+            **common,
             user_id=event.member_changed.user_id,
             change=MemberChange(event.member_changed.change),
             role=Role(event.member_changed.role),
@@ -99,27 +123,14 @@ def event_of(event: event_pb2.Event) -> Event:
     if kind == "channel_changed":
         settings = event.channel_changed
         return ChannelEvent(
-            channel_id=event.channel_id,
-            seq=event.seq,
-            message_no=event.message_no,
-            create_time_ms=event.create_time_ms,
-            actor_id=event.actor_id,
-            client_message_id=event.client_message_id,
+            **common,
             created=settings.created,
             kind=ChannelKind(settings.kind),
             title=settings.title,
             history_visibility=HistoryVisibility(settings.history_visibility),
             member_limit=settings.member_limit,
         )
-    return UnknownEvent(
-        channel_id=event.channel_id,
-        seq=event.seq,
-        message_no=event.message_no,
-        create_time_ms=event.create_time_ms,
-        actor_id=event.actor_id,
-        client_message_id=event.client_message_id,
-        raw=event,
-    )
+    return UnknownEvent(**common, raw=event)
 
 
 def message_of(event: event_pb2.Event) -> MessageEvent:

@@ -17,6 +17,7 @@ Answer = TypeVar("Answer")
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 2.0
+_LONGEST_RECONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,16 @@ def wait_before_repeating(
     else:
         return None
     return wait if wait < remaining_seconds else None
+
+
+def reconnect_wait_seconds(failures: int, asked_seconds: float | None, fraction: float) -> float:
+    """How long to wait before the next stream is opened, `failures` attempts after the last that worked.
+
+    What the server asked for is kept: its time is this client's own. To it comes a wait drawn from a range
+    that doubles from 0.2 up to 10 seconds (full jitter); `fraction` is random in [0, 1).
+    """
+    bound = min(_LONGEST_RECONNECT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(failures, 16))
+    return (asked_seconds or 0.0) + fraction * bound
 
 
 async def persist(patience: Patience, attempt: Callable[[float], Awaitable[Answer]]) -> Answer:

@@ -79,6 +79,19 @@ class Renewal:
                 self._due_ms = self._now_ms() + _PAUSE_AFTER_FAILURE_MS
         return self._access_token
 
+    async def newer_token(self, token: str) -> str:
+        """Wait for a token that is newer than `token`, renewed when two thirds of its life are over.
+
+        Raises as `access_token` does. Waits for ever where a bare token cannot be renewed.
+        """
+        while True:
+            newer = await self.access_token()
+            if newer != token:
+                return newer
+            if self._tokens is None:
+                await asyncio.Event().wait()
+            await asyncio.sleep(max(0.1, min(60.0, (self._due_ms - self._now_ms()) / 1000)))
+
     async def replace(self, refused_token: str, error: ParleyError) -> None:
         """Renew after the server refused `refused_token` as expired. Raises `error` if that cannot be.
 

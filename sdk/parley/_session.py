@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 
-from parley._errors import Disconnected, ParleyError, Unreachable
-from parley._events import event_of
+from parley._advice import Advice
+from parley._errors import Disconnected, ParleyError
+from parley._reasons import CLASSES, class_name
 from parley.chat.v1 import stream_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from parley._events import Event
     from parley.chat.v1 import message_requests_pb2
 
 _IN_FLIGHT_WHEN_UNSAID = 16
 _HEARTBEAT_SECONDS_WHEN_UNSAID = 25.0
 _LARGEST_REQUEST_ID = (1 << 32) - 1
+_LASTING = ("DEVICE_REVOKED", "ACCOUNT_SUSPENDED")
+# Parley's own failures have a reason. Without one these codes are how gRPC tells of a broken connection.
+_OF_THE_CONNECTION = (StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +37,29 @@ class ChannelHead:
     read_message_no: int
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What one frame brought: events to deliver and replies to hand out."""
-
-    events: Sequence[Event]
-    replies: Sequence[stream_pb2.Reply]
-
-
 class Session:
-    """The state of one stream. It knows no clock: `now_seconds` is any clock that never goes back."""
+    """The state of one stream. It knows no clock: `now_seconds` is any clock that never goes back.
 
-    def __init__(self) -> None:
-        self.heads: dict[str, ChannelHead] = {}
+    `heads` are kept up to date; they may be those of an earlier stream.
+    """
+
+    def __init__(self, heads: dict[str, ChannelHead] | None = None) -> None:
+        self.heads: dict[str, ChannelHead] = {} if heads is None else heads
         self.session_id = ""
         self.welcomed = False
         self.caught_up = False
+        self.lagging = False
+        self.token_expiring = False
+        self.pings = 0
+        self.missing = False
         self.go_away: stream_pb2.GoAway | None = None
         self.leaving = False
         self.heartbeat_seconds = _HEARTBEAT_SECONDS_WHEN_UNSAID
         self._in_flight_limit = 0
         self._in_flight: set[int] = set()
         self._last_request_id = 0
-        self._last_seq: dict[str, int] = {}
+        self._cursor = ""
+        self._cursor_at_ping = ""
         self._heartbeat_id = 0
         self._heartbeat_sent_seconds = 0.0
 
@@ -72,10 +73,6 @@ class Session:
         """Whether one more request may be sent now."""
         return self.welcomed and not self.leaving and len(self._in_flight) < self._in_flight_limit
 
-    def hello(self, client: str, foreground: bool) -> stream_pb2.ConnectRequest:
-        """The first frame."""
-        return stream_pb2.ConnectRequest(hello=stream_pb2.Hello(client=client, foreground=foreground))
-
     def goodbye(self) -> stream_pb2.ConnectRequest:
         """The last frame. After it there is room for nothing."""
         self.leaving = True
@@ -86,13 +83,17 @@ class Session:
         *,
         send_message: message_requests_pb2.SendMessageRequest | None = None,
         mark_read: message_requests_pb2.MarkReadRequest | None = None,
+        reauthenticate: stream_pb2.Reauthenticate | None = None,
     ) -> stream_pb2.ConnectRequest:
         """The frame for one request, under an id of its own. Only when there is room."""
         assert self.has_room
         request_id = self._next_request_id()
         self._in_flight.add(request_id)
         return stream_pb2.ConnectRequest(
-            request_id=request_id, send_message=send_message, mark_read=mark_read
+            request_id=request_id,
+            send_message=send_message,
+            mark_read=mark_read,
+            reauthenticate=reauthenticate,
         )
 
     def heartbeat(
@@ -117,17 +118,14 @@ class Session:
         waited_seconds = now_seconds - self._heartbeat_sent_seconds
         return bool(self._heartbeat_id) and waited_seconds > self.heartbeat_seconds
 
-    def received(self, frame: stream_pb2.ConnectResponse) -> Received:
-        """Take one frame. Events that this stream has delivered already are left out."""
+    def received(self, frame: stream_pb2.ConnectResponse) -> list[stream_pb2.Reply]:
+        """Take one frame. Returns the replies to hand out; events are for `Sync`."""
+        self._cursor = frame.cursor or self._cursor
         # Heads first: an event of the same frame is newer than any head that is told with it.
         for control in frame.controls:
             self._take_control(control)
-        events: list[Event] = []
         for raw in frame.events:
-            if raw.seq > self._last_seq.get(raw.channel_id, 0):
-                self._last_seq[raw.channel_id] = raw.seq
-                self._raise_head(raw.channel_id, raw.seq, raw.message_no, 0, 0)
-                events.append(event_of(raw))
+            self._raise_head(raw.channel_id, raw.seq, raw.message_no, 0, 0)
         replies: list[stream_pb2.Reply] = []
         for reply in frame.replies:
             if reply.request_id == self._heartbeat_id:
@@ -135,18 +133,30 @@ class Session:
             elif reply.request_id in self._in_flight:
                 self._in_flight.remove(reply.request_id)
                 replies.append(reply)
-        return Received(events, replies)
+        return replies
 
-    def ended(self, failure: ParleyError | None) -> Disconnected:
-        """The error for a stream that ended with `failure` (None: with OK) without this client leaving."""
+    def _take_ping(self, ping: stream_pb2.Ping) -> None:
+        self.pings += 1
+        # One ping may overtake what it tells of. Two, and nothing came in between: something was missed.
+        behind = bool(ping.cursor) and ping.cursor != self._cursor
+        self.missing = behind and not self.lagging and self._cursor_at_ping == (self._cursor or "-")
+        self._cursor_at_ping = (self._cursor or "-") if behind else ""
+
+    def ended(self, failure: ParleyError | None) -> ParleyError:
+        """The error for a stream that ended with `failure` (None: with OK) without this client leaving.
+
+        `Disconnected` where another stream helps, and the class of the reason where the user has to act.
+        """
         if self.go_away is not None:
             reason = _go_away_reason(self.go_away)
             after = self.go_away.reconnect_after
-            revoked = reason in ("DEVICE_REVOKED", "ACCOUNT_SUSPENDED")
-            code = StatusCode.UNAUTHENTICATED if revoked else StatusCode.UNAVAILABLE
             message = failure.message if failure and failure.message else "The server ended the stream."
-            return Disconnected(
-                message, code=code, reason=reason, retry_after_seconds=after.seconds + after.nanos / 1e9
+            out = CLASSES[class_name(reason)] if reason in _LASTING else None
+            return (out or Disconnected)(
+                message,
+                code=StatusCode.UNAUTHENTICATED if out else StatusCode.UNAVAILABLE,
+                reason=reason,
+                retry_after_seconds=after.seconds + after.nanos / 1e9,
             )
         if failure is None:
             return Disconnected(
@@ -155,13 +165,15 @@ class Session:
                 reason="STREAM_ENDED",
             )
         reason = failure.reason
-        if not reason:
-            reason = "CONNECTION_LOST" if isinstance(failure, Unreachable) else failure.code.name
+        if not reason and failure.code in _OF_THE_CONNECTION:
+            return Disconnected(failure.message, code=StatusCode.UNAVAILABLE, reason="CONNECTION_LOST")
+        if failure.advice in (Advice.REAUTHENTICATE, Advice.GIVE_UP) and reason != "TOKEN_EXPIRED":
+            return failure
         return Disconnected(
             failure.message,
             # With a renewed token the next stream is as good as this one.
             code=StatusCode.UNAVAILABLE if reason == "TOKEN_EXPIRED" else failure.code,
-            reason=reason,
+            reason=reason or failure.code.name,
             violations=failure.violations,
             retry_after_seconds=failure.retry_after_seconds,
             metadata=failure.metadata,
@@ -178,6 +190,7 @@ class Session:
             case "welcome":
                 welcome = control.welcome
                 self.welcomed = True
+                self._cursor = self._cursor or welcome.cursor
                 self.session_id = welcome.session_id
                 # One place stays free for the heartbeat, one for a server that counts more strictly.
                 limit = welcome.limits.requests_in_flight
@@ -196,6 +209,13 @@ class Session:
                     )
             case "caught_up":
                 self.caught_up = True
+                self.lagging = False
+            case "lagging":
+                self.lagging = True
+            case "ping":
+                self._take_ping(control.ping)
+            case "auth_expiring":
+                self.token_expiring = True
             case "read_position":
                 position = control.read_position
                 self._raise_head(position.channel_id, 0, 0, position.read_seq, position.read_message_no)

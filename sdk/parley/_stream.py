@@ -4,33 +4,48 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from grpc import StatusCode
 
 from parley._errors import Disconnected, ParleyError, TimedOut
-from parley._session import ChannelHead, Session
 from parley._status import error_of_status
+from parley.chat.v1 import message_requests_pb2, stream_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from parley._connect_call import ConnectCall
-    from parley._events import Event
-    from parley.chat.v1 import message_requests_pb2, stream_pb2
+    from parley._session import Session
 
-    Opened = tuple[ConnectCall, stream_pb2.ConnectResponse]
+    Opened = tuple[ConnectCall, stream_pb2.ConnectResponse, str]
     OpenCall = Callable[[stream_pb2.ConnectRequest], Awaitable[Opened]]
-    """Opens a call with this Hello and returns it with the first frame of the answer."""
-
-_EVENTS_LIMIT = 1024
-"""Events held for a reader that does not come. Beyond, nothing more is read from the stream, and the server
-ends it as that of a slow reader when its own buffer is full."""
+    """Opens a call with this Hello and returns it with the first frame of the answer and the token used."""
 
 _WAITING_LIMIT = 1024
 """Requests that wait for room on the stream. Beyond, requests go by unary calls."""
 
 _GOODBYE_SECONDS = 2.0
+_PONGS_WAITING_LIMIT = 64
+_PAUSE_SECONDS = 1.0
+_REAUTHENTICATE_SECONDS = 10.0
+
+
+class Sink(Protocol):
+    """Where frames go."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next frame is welcome."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until the next frame is welcome."""
+        ...
+
+    def take(self, frame: stream_pb2.ConnectResponse) -> None:
+        """Take a frame."""
+        ...
 
 
 class StreamCut(Exception):
@@ -40,18 +55,27 @@ class StreamCut(Exception):
 class Stream:
     """One stream from its opening to its end. Its tasks end with it."""
 
-    def __init__(self, open_call: OpenCall, *, client_name: str, foreground: bool) -> None:
-        self._session = Session()
+    def __init__(
+        self,
+        open_call: OpenCall,
+        hello: stream_pb2.Hello,
+        session: Session,
+        *,
+        sink: Sink,
+        newer_token: Callable[[str], Awaitable[str]],
+    ) -> None:
+        self.session = session
         self._open_call = open_call
-        self._hello = self._session.hello(client_name, foreground)
-        self._foreground = foreground
-        self._events: deque[Event] = deque()
+        self._hello = stream_pb2.ConnectRequest(hello=hello)
+        self._foreground = hello.foreground
+        self._sink = sink
+        self._newer_token = newer_token
         self._queue: deque[tuple[dict[str, Any], asyncio.Future[stream_pb2.Reply]]] = deque()
         self._pending: dict[int, asyncio.Future[stream_pb2.Reply]] = {}
-        # Bounded by the session: its requests in flight, one heartbeat, one goodbye.
+        # Bounded by the session: its requests in flight, one heartbeat, one goodbye, pongs up to a limit.
         self._frames: asyncio.Queue[stream_pb2.ConnectRequest] = asyncio.Queue()
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
+        self._expiring = asyncio.Event()
+        self._leaving = asyncio.Event()
         self._paused = False
         self._closing = False
         self._failure: BaseException | None = None
@@ -60,42 +84,34 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Whether the stream is over, though events that came before may wait to be read."""
+        """Whether the stream is over."""
         return self._task.done()
 
-    @property
-    def heads(self) -> Mapping[str, ChannelHead]:
-        """The session's heads."""
-        return self._session.heads
+    async def end(self) -> None:
+        """Wait until the stream is over. Raises what ended it, unless this client did."""
+        await asyncio.wait([self._task])
+        if self._failure is not None:
+            raise self._failure
 
-    async def ready(self) -> None:
-        """Wait until the server has said all about the past. Raises what ended the stream before."""
-        while not self._session.caught_up:
-            if self.ended:
-                self._raise_end()
-                return
-            await self._next_news()
+    async def abort(self) -> None:
+        """End the stream without a word."""
+        self._closing = True
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
-    async def next_event(self) -> Event | None:
-        """The next event; None at the end of a stream that this client left. Raises what else ended it."""
-        while not self._events:
-            if self.ended:
-                self._raise_end()
-                return None
-            await self._next_news()
-        event = self._events.popleft()
-        if len(self._events) <= _EVENTS_LIMIT // 2:
-            self._room.set()
-        return event
+    def acknowledge(self, cursor: str) -> None:
+        """Tell the server, which need not answer, that the device has everything up to `cursor`."""
+        request = message_requests_pb2.AckEventsRequest(cursor=cursor)
+        self._frames.put_nowait(stream_pb2.ConnectRequest(ack_events=request))
 
     async def aclose(self) -> None:
         """Leave the stream in good order, or by force when the server does not answer."""
         self._closing = True
         if not self.ended:
-            if self._session.welcomed:
-                self._frames.put_nowait(self._session.goodbye())
+            if self.session.welcomed:
+                self._frames.put_nowait(self.session.goodbye())
                 # Whoever leaves wants no more events: what is still under way is read and dropped.
-                self._room.set()
+                self._leaving.set()
                 await asyncio.wait([self._task], timeout=_GOODBYE_SECONDS)
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -104,8 +120,8 @@ class Stream:
     def takes_requests(self) -> bool:
         """Whether a request may go over this stream now, or must go by a unary call."""
         return (
-            self._session.welcomed
-            and not self._session.leaving
+            self.session.welcomed
+            and not self.session.leaving
             and not self._paused
             and not self.ended
             and len(self._queue) < _WAITING_LIMIT
@@ -140,10 +156,10 @@ class Stream:
 
     def _pump(self) -> None:
         """Move waiting requests to the wire, in order, as far as there is room."""
-        while self._queue and self._session.has_room:
+        while self._queue and self.session.has_room:
             request, future = self._queue.popleft()
             if not future.done():
-                frame = self._session.request(**request)
+                frame = self.session.request(**request)
                 self._pending[frame.request_id] = future
                 self._frames.put_nowait(frame)
 
@@ -156,32 +172,24 @@ class Stream:
             if not future.done():
                 future.set_exception(StreamCut())
 
-    def _raise_end(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    async def _next_news(self) -> None:
-        self._news.clear()
-        await self._news.wait()
-
     async def _run(self) -> None:
         try:
-            call, first = await self._open_call(self._hello)
-            await self._serve(call, first)
+            call, first, token = await self._open_call(self._hello)
+            await self._serve(call, first, token)
         except Exception as failure:
             if not self._closing:  # Whoever leaves knows why the stream ends.
                 self._failure = failure
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._cut()
-        self._news.set()
 
-    async def _serve(self, call: ConnectCall, first: stream_pb2.ConnectResponse) -> None:
+    async def _serve(self, call: ConnectCall, first: stream_pb2.ConnectResponse, token: str) -> None:
         self._take(first)
         tasks = [
             asyncio.create_task(self._read(call), name="parley stream reader"),
             asyncio.create_task(self._write(call), name="parley stream writer"),
             asyncio.create_task(self._beat(), name="parley stream heartbeat"),
+            asyncio.create_task(self._stay_authenticated(token), name="parley stream token"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -199,31 +207,63 @@ class Stream:
         try:
             while (frame := await call.read()) is not None:
                 self._take(frame)
-                if len(self._events) >= _EVENTS_LIMIT and not self._closing:
+                if not self._sink.has_room and not self._closing:
                     await self._wait_for_room()
         except ParleyError as error:
             failure = error
-        raise self._session.ended(failure) from failure
+        raise self.session.ended(failure) from failure
 
     def _take(self, frame: stream_pb2.ConnectResponse) -> None:
-        received = self._session.received(frame)
+        pings = self.session.pings
+        replies = self.session.received(frame)
         if not self._closing:
-            self._events.extend(received.events)
-        for reply in received.replies:
+            self._sink.take(frame)
+        for reply in replies:
             future = self._pending.pop(reply.request_id, None)
             if future is not None and not future.done():
                 future.set_result(reply)
+        if self.session.pings > pings and self._frames.qsize() < _PONGS_WAITING_LIMIT:
+            self._frames.put_nowait(stream_pb2.ConnectRequest(pong=stream_pb2.Pong()))
+        if self.session.token_expiring:
+            self._expiring.set()
+        if self.session.missing:
+            raise Disconnected(
+                "The server's cursor moved on and nothing came.",
+                code=StatusCode.UNAVAILABLE,
+                reason="STREAM_BEHIND",
+            )
         self._pump()
-        self._news.set()
 
     async def _wait_for_room(self) -> None:
         # Replies cannot be read either until the application reads on: requests go by unary calls meanwhile.
         self._paused = True
         self._cut()
-        self._room.clear()
-        await self._room.wait()
-        self._session.forget_heartbeat()
+        room = asyncio.ensure_future(self._sink.room())
+        leaving = asyncio.ensure_future(self._leaving.wait())
+        try:
+            await asyncio.wait([room, leaving], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            room.cancel()
+            leaving.cancel()
+        self.session.forget_heartbeat()
         self._paused = False
+
+    async def _stay_authenticated(self, token: str) -> None:
+        """Hand in a newer token each time the server says that the one in use runs out."""
+        while True:
+            await self._expiring.wait()
+            try:
+                newer = await self._newer_token(token)
+                await self._ask(
+                    {"reauthenticate": stream_pb2.Reauthenticate(access_token=newer)}, _REAUTHENTICATE_SECONDS
+                )
+            except (ParleyError, StreamCut):
+                # If it stays so the server ends the stream, and its reason says what helps.
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            token = newer
+            self.session.token_expiring = False
+            self._expiring.clear()
 
     async def _write(self, call: ConnectCall) -> None:
         while await call.write(await self._frames.get()):
@@ -234,14 +274,14 @@ class Stream:
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._session.heartbeat_seconds * 0.8)
-            if self._session.leaving:
+            await asyncio.sleep(self.session.heartbeat_seconds * 0.8)
+            if self.session.leaving:
                 continue
-            if self._session.overdue(loop.time()) and not self._paused:
+            if self.session.overdue(loop.time()) and not self._paused:
                 raise Disconnected(
                     "The server did not answer a heartbeat.", code=StatusCode.UNAVAILABLE, reason="NO_ANSWER"
                 )
             # While nothing is read no answer can come, but the lease must go on.
-            frame = self._session.heartbeat(loop.time(), self._foreground, answered=not self._paused)
+            frame = self.session.heartbeat(loop.time(), self._foreground, answered=not self._paused)
             if frame is not None:
                 self._frames.put_nowait(frame)

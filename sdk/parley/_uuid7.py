@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parley._events import Event
 
 RANDOM_BYTES = 10
 """How many random bytes one id takes; 74 of their 80 bits are used."""
@@ -30,3 +35,14 @@ def uuid7(unix_ms: int, random_bytes: bytes) -> str:
 def new_id() -> str:
     """A fresh UUIDv7 of now, for `client_message_id`, `client_channel_id` and the like."""
     return uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(RANDOM_BYTES))
+
+
+def derived_id(event: Event, purpose: str) -> str:
+    """The id of a message that a program writes because of `event`: always the same for one `purpose`.
+
+    A program that is killed after it wrote and before it acknowledged the event meets the event again, and
+    writes the same message with the same id: it stands once. The id has the event's time, so that an answer
+    to an event older than 7 days is refused with `MessageIdExpired`.
+    """
+    digest = hashlib.sha256(f"{event.channel_id}/{event.seq}/{purpose}".encode()).digest()
+    return uuid7(event.create_time_ms, digest[:RANDOM_BYTES])

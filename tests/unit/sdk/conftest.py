@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 import parley
 from parley.auth.v1 import auth_service_pb2, token_pair_pb2
 from parley.channel.v1 import channel_pb2, channel_service_pb2
-from parley.chat.v1 import message_requests_pb2, stream_pb2
+from parley.chat.v1 import chat_service_pb2, event_pb2, message_requests_pb2, stream_pb2
 from parley.user.v1 import user_pb2, user_service_pb2
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _UNARY: dict[str, dict[str, Any]] = {
     "parley.chat.v1.ChatService": {
         "SendMessage": message_requests_pb2.SendMessageRequest,
         "MarkRead": message_requests_pb2.MarkReadRequest,
+        "ListEvents": chat_service_pb2.ListEventsRequest,
     },
     "parley.user.v1.UserService": {"GetUser": user_service_pb2.GetUserRequest},
 }
@@ -77,6 +78,8 @@ class FakeNode:
         self.access_tokens: set[str] | None = None
         self.hellos: list[stream_pb2.Hello] = []
         self.goodbyes = 0
+        self.acknowledged: list[str] = []
+        self.head_seq = 0
         self.token_number = 0
         self.token_life_seconds = 900
         self.now_seconds = 1_000_000
@@ -87,6 +90,7 @@ class FakeNode:
             "GetChannel": self.get_channel,
             "SendMessage": self.send_message,
             "MarkRead": self.mark_read,
+            "ListEvents": self.list_events,
             "GetUser": self.get_user,
         }
         self.connect: StreamHandler = self.serve_stream
@@ -176,6 +180,23 @@ class FakeNode:
     async def mark_read(self, request: Any, context: Context) -> message_requests_pb2.MarkReadResponse:
         return message_requests_pb2.MarkReadResponse(read_seq=request.seq, read_message_no=request.seq)
 
+    async def list_events(self, request: Any, context: Context) -> chat_service_pb2.ListEventsResponse:
+        """A log that holds every seq up to `head_seq`, in pages of 50."""
+        last = min(request.to_seq or self.head_seq, self.head_seq)
+        seqs = range(request.from_seq, min(last, request.from_seq + 49) + 1)
+        return chat_service_pb2.ListEventsResponse(
+            events=[self.event(request.channel_id, seq) for seq in seqs],
+            next_page_token="more" if seqs and seqs[-1] < last else "",
+            head_seq=self.head_seq,
+        )
+
+    @staticmethod
+    def event(channel_id: str, seq: int) -> event_pb2.Event:
+        """The message at `seq`."""
+        return event_pb2.Event(
+            channel_id=channel_id, seq=seq, message_no=seq, message=event_pb2.Message(text=str(seq))
+        )
+
     def welcome(self, *, heartbeat_seconds: float = 30.0, in_flight: int = 32) -> stream_pb2.ConnectResponse:
         """The frame that accepts a stream with nothing in its past."""
         interval = duration_pb2.Duration(nanos=round(heartbeat_seconds % 1 * 1e9))
@@ -203,6 +224,9 @@ class FakeNode:
             case "mark_read":
                 self.calls.append(("stream MarkRead", frame.mark_read))
                 reply.mark_read.read_seq = frame.mark_read.seq
+            case "ack_events":
+                self.acknowledged.append(frame.ack_events.cursor)
+                reply.ack_events.SetInParent()
             case "heartbeat":
                 self.calls.append(("stream Heartbeat", frame.heartbeat))
                 reply.heartbeat.SetInParent()

@@ -97,7 +97,8 @@ async def test_no_server_is_unreachable_soon() -> None:
                 with pytest.raises(parley.Unreachable):
                     await client.channel("c").info()
                 with pytest.raises(parley.Unreachable):
-                    await anext(client.events())
+                    await client.events().ready(timeout_seconds=1.0)
+                assert client.status().phase in (parley.Phase.CONNECTING, parley.Phase.WAITING)
 
 
 @pytest.mark.parametrize("method", ["SignUp", "LogIn"])
@@ -236,7 +237,7 @@ async def test_the_hello_names_the_client(node: FakeNode) -> None:
     """Servers' logs name it. Planted: the given name ignored; foreground always false."""
     async with parley.connect(node.target, token="t", client_name="bot/1", foreground=True) as client:
         await client.events().ready()
-    assert node.hellos == [stream_pb2.Hello(client="bot/1", foreground=True)]
+    assert node.hellos == [stream_pb2.Hello(cursor="none", client="bot/1", foreground=True)]
     async with parley.connect(node.target, token="t") as client:
         await client.events().ready()
     assert node.hellos[1].client.startswith("parley-python/")

@@ -118,7 +118,7 @@ def test_the_advice_for_every_reason(reason: str) -> None:
 @pytest.mark.parametrize("code", list(grpc.StatusCode))
 def test_the_advice_without_a_reason(code: grpc.StatusCode) -> None:
     """Proxies and gRPC itself give codes only. Planted: a message that is too large retried for ever."""
-    again = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED"}
+    again = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "INTERNAL", "UNKNOWN"}
     expected = parley.Advice.RETRY if code.name in again else parley.Advice.GIVE_UP
     if code is grpc.StatusCode.UNAUTHENTICATED:
         expected = parley.Advice.REAUTHENTICATE

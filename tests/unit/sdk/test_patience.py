@@ -70,7 +70,7 @@ def test_a_limit_is_waited_for_only_where_wanted_and_told_how_long(
 
 def test_what_cannot_help_is_not_repeated() -> None:
     """Planted: every ParleyError repeated."""
-    for code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL):
+    for code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED):
         error = parley.ParleyError("no", code=code)
         assert wait_before_repeating(Patience(60.0, waits_for_limits=True), error, 1, 60.0, 0.0) is None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,7 +10,6 @@ import pytest
 from google.protobuf import duration_pb2
 
 import parley
-from parley._patience import Patience
 from parley.chat.v1 import event_pb2, stream_pb2
 
 if TYPE_CHECKING:
@@ -76,9 +74,10 @@ async def test_never_more_in_flight_than_the_server_allows(node: FakeNode) -> No
     async with parley.connect(node.target, token="t") as client:
         stream = client.events()
         await stream.ready()
-        sending = asyncio.gather(*(client.channel("c").send(str(number)) for number in range(30)))
+        sending = asyncio.gather(*(client.channel(f"c{number % 10}").send("x") for number in range(30)))
         await three.wait()
-        assert stream._stream._session.in_flight == 3
+        assert stream._follower.stream is not None
+        assert stream._follower.stream.session.in_flight == 3
         go_on.set()
         sent = await sending
     assert {each.client_message_id: each.seq for each in sent} == node.written
@@ -128,68 +127,148 @@ async def test_a_message_whose_stream_is_cut_is_sent_again_with_its_id(node: Fak
         async with asyncio.timeout(8):  # Less than one attempt may take.
             sent = await client.channel("c").send("hello")
         assert sent.duplicate
-        with pytest.raises(parley.Disconnected) as caught:
-            await anext(stream)
-        assert caught.value.reason == "CONNECTION_LOST"
-        assert (await client.channel("c").send("again")).seq == 2
-    (first, again) = node.called("SendMessage")
-    assert first == node.called("stream SendMessage")[0]
-    assert again.text == "again"
+    (again,) = node.called("SendMessage")
+    assert again == node.called("stream SendMessage")[0]
 
 
-async def test_events_before_the_end_are_delivered_and_then_the_reason(node: FakeNode) -> None:
-    """And again to whoever asks again. Planted: the error raised before the events."""
+async def test_a_stream_that_ends_is_followed_by_another_behind_the_last_event(node: FakeNode) -> None:
+    """Not before the slot that the server gave, and with what the device has. Nothing comes twice.
+
+    Planted: reconnect_after ignored; the seqs left out of the Hello; events of both streams handed out.
+    """
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
 
     async def stop(frames: Frames, context: Context) -> Answers:
+        times.append(loop.time())
         yield node.welcome()
+        if len(times) > 1:
+            yield _events(2, 4)
+            await frames.__anext__()
+            return
         yield _events(1, 3)
-        after = duration_pb2.Duration(seconds=2)
+        after = duration_pb2.Duration(nanos=700_000_000)
         reason = stream_pb2.GO_AWAY_REASON_NODE_STOPPING
         away = stream_pb2.GoAway(reason=reason, reconnect_after=after)
         yield stream_pb2.ConnectResponse(controls=[stream_pb2.Control(go_away=away)])
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the node is stopping")
 
     node.connect = stop
-    async with parley.connect(node.target, token="t") as client:
+    seen: list[parley.ClientStatus] = []
+    async with parley.connect(node.target, token="t", on_status=seen.append) as client:
         stream = client.events()
-        await asyncio.wait([stream._stream._task])
+        async with asyncio.timeout(10):
+            assert [(await anext(stream)).seq for _ in range(5)] == [1, 2, 3, 4, 5]
+        assert times[1] - times[0] >= 0.7
+        assert client.events() is stream
+    assert [(known.channel_id, known.seq) for known in node.hellos[1].known_channels] == [("c", 3)]
+    (waiting,) = [each for each in seen if each.phase is parley.Phase.WAITING]
+    assert waiting.last_error is not None
+    assert waiting.last_error.reason == "NODE_STOPPING"
+    assert waiting.retry_in_seconds is not None
+    assert waiting.retry_in_seconds >= 0.6
+    assert seen[-1].phase is parley.Phase.ENDED
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (stream_pb2.GO_AWAY_REASON_DEVICE_REVOKED, parley.DeviceRevoked),
+        (stream_pb2.GO_AWAY_REASON_ACCOUNT_SUSPENDED, parley.AccountSuspended),
+    ],
+)
+async def test_what_only_the_user_can_mend_ends_the_iterator(
+    node: FakeNode, reason: stream_pb2.GoAwayReason.ValueType, kind: type[parley.ParleyError]
+) -> None:
+    """After the events that came before, and again to whoever asks again. Planted: reconnecting for ever."""
+
+    async def out(frames: Frames, context: Context) -> Answers:
+        yield node.welcome()
+        yield _events(1, 3)
+        yield stream_pb2.ConnectResponse(
+            controls=[stream_pb2.Control(go_away=stream_pb2.GoAway(reason=reason))]
+        )
+
+    node.connect = out
+    async with parley.connect(node.target, token="t") as client, asyncio.timeout(10):
+        stream = client.events()
         assert [(await anext(stream)).seq for _ in range(3)] == [1, 2, 3]
-        with pytest.raises(parley.Disconnected) as caught:
-            await anext(stream)
-        assert (caught.value.reason, caught.value.retry_after_seconds) == ("NODE_STOPPING", 2.0)
-        assert caught.value.advice is parley.Advice.RETRY
-        with pytest.raises(parley.Disconnected):
-            await anext(stream)
+        for _ in range(2):
+            with pytest.raises(kind):
+                await anext(stream)
+        with pytest.raises(kind):
+            await stream.ready()
+        assert stream.ended
+        assert client.status().phase is parley.Phase.ENDED
         assert client.events() is not stream
 
 
-async def test_a_server_that_just_ends_the_stream_is_told_too(node: FakeNode) -> None:
-    """OK is no reason. Planted: StopAsyncIteration, which looks like one's own closing."""
+@pytest.mark.parametrize("how", ["ends", "falls silent", "breaks"])
+async def test_a_stream_that_is_gone_is_replaced_however_it_went(node: FakeNode, how: str) -> None:
+    """TCP may not tell for minutes that a server is silent. Planted: unanswered heartbeats ignored; OK taken
+    for one's own closing.
+    """
+    streams = 0
 
-    async def end(frames: Frames, context: Context) -> Answers:
-        yield node.welcome()
-
-    node.connect = end
-    async with parley.connect(node.target, token="t") as client:
-        with pytest.raises(parley.Disconnected) as caught:
-            await _all_of(client.events())
-        assert caught.value.reason == "STREAM_ENDED"
-
-
-async def test_a_server_that_falls_silent_is_given_up(node: FakeNode) -> None:
-    """TCP may not tell for minutes. Planted: unanswered heartbeats ignored."""
-
-    async def mute(frames: Frames, context: Context) -> Answers:
+    async def go(frames: Frames, context: Context) -> Answers:
+        nonlocal streams
+        streams += 1
         yield node.welcome(heartbeat_seconds=0.2)
-        async for _ in frames:
-            pass
+        if streams == 1:
+            if how == "breaks":
+                await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+            if how == "falls silent":
+                await asyncio.Event().wait()
+            return
+        yield _events(1, 1)
+        async for frame in frames:
+            if frame.WhichOneof("request") == "goodbye":
+                return
+            yield node.answer(frame)
 
-    node.connect = mute
-    async with parley.connect(node.target, token="t") as client:
-        async with asyncio.timeout(10):
-            with pytest.raises(parley.Disconnected) as caught:
-                await _all_of(client.events())
-        assert caught.value.reason == "NO_ANSWER"
+    node.connect = go
+    errors = []
+    async with (
+        parley.connect(
+            node.target,
+            token="t",
+            on_status=lambda now: errors.append(now.last_error.reason if now.last_error else ""),
+        ) as client,
+        asyncio.timeout(10),
+    ):
+        assert (await anext(client.events())).seq == 1
+    expected = {"ends": "STREAM_ENDED", "falls silent": "NO_ANSWER", "breaks": "CONNECTION_LOST"}
+    assert expected[how] in errors
+
+
+async def test_a_server_that_knows_of_news_that_do_not_come_is_asked_again(node: FakeNode) -> None:
+    """Two pings with a cursor that the stream never reaches. Planted: pings only answered; one enough."""
+    streams = 0
+
+    def ping(cursor: str) -> stream_pb2.ConnectResponse:
+        return stream_pb2.ConnectResponse(controls=[stream_pb2.Control(ping=stream_pb2.Ping(cursor=cursor))])
+
+    async def lose(frames: Frames, context: Context) -> Answers:
+        nonlocal streams
+        streams += 1
+        yield node.welcome()
+        yield stream_pb2.ConnectResponse(cursor="1")
+        yield ping("2")
+        if streams == 2:
+            yield stream_pb2.ConnectResponse(cursor="2")
+        yield ping("2")
+        async for frame in frames:
+            kind = frame.WhichOneof("request")
+            if kind == "goodbye":
+                return
+            if kind == "pong" and streams == 2:
+                yield _events(1, 1)
+
+    node.connect = lose
+    async with parley.connect(node.target, token="t") as client, asyncio.timeout(10):
+        assert (await anext(client.events())).seq == 1
+    assert streams == 2
+    assert [hello.cursor for hello in node.hellos] == ["none", "1"]
 
 
 async def test_heartbeats_keep_a_quiet_stream(node: FakeNode) -> None:
@@ -242,7 +321,7 @@ async def test_a_slow_reader_holds_a_bounded_number_and_can_still_send(node: Fak
         assert asked.is_set()
         assert len(node.called("SendMessage")) == 1
         assert sent.seq == 1
-        assert len(stream._stream._events) < 2_000
+        assert client.status().waiting_events < 2_000
         seen = [(await anext(stream)).seq for _ in range(total)]
         assert seen == list(range(1, total + 1))
         assert not stream.ended
@@ -314,7 +393,7 @@ async def test_the_reason_of_a_refusal_is_never_lost(node: FakeNode) -> None:
     """grpc.aio hides it when a write fails. Planted: the status read after the end."""
     node.access_tokens = set()
     async with parley.connect(node.target, token="t") as client:
-        for _ in range(300):
+        for _ in range(100):
             with pytest.raises(parley.TokenExpired):
                 await client.events().ready()
 
@@ -357,7 +436,7 @@ async def test_a_request_that_the_stream_does_not_answer_goes_by_a_call(
             node.answer(frame)
 
     node.connect = mute
-    monkeypatch.setattr("parley._link.Patience", functools.partial(Patience, attempt_seconds=0.2))
+    monkeypatch.setattr("parley._link._ATTEMPT_SECONDS", 0.2)
     async with parley.connect(node.target, token="t", timeout_seconds=5.0) as client:
         await client.events().ready()
         sent = await client.channel("c").send("hello")
