@@ -1,4 +1,4 @@
-"""Planted bug: every fourth announcement is not written to the feeds. Open streams get them."""
+"""Planted bug: four of every eight events of a channel are not announced. Open streams get them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _announce = MemoryFeed.announce
 
 async def _announce_most(self: Any, user_id: str, channel_id: str, **raised: int) -> int | None:
     # By the head, so that a loss is the same for all members.
-    if raised.get("head_seq", 0) % 4 == 3:
+    if raised.get("head_seq", 0) % 8 >= 4:
         return None
     return await _announce(self, user_id, channel_id, **raised)
 

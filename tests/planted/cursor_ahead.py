@@ -1,18 +1,21 @@
-"""Planted bug: a stream that catches up is at the feed's newest position before the events were queued."""
+"""Planted bug: Welcome always brings the feed's newest cursor, though what it stands for may only follow."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from parley_server.chat.catch_up import CatchUp
+from parley.chat.v1 import stream_pb2
+from parley_server.api import frames
+from parley_server.chat.cursor import cursor_text
 
-_run = CatchUp.run
-
-
-async def _reach_and_run(self: Any, session: Any, user_id: str, epoch: str, room: Any) -> None:
-    session._reach((await self._feed.cursor(user_id)).position)
-    await _run(self, session, user_id, epoch, room)
+_welcome = frames.welcome
 
 
-_planted: Any = CatchUp
-_planted.run = _reach_and_run
+def _welcome_with_cursor(user_id: str, session_id: str, node_id: str, joining: Any, *rest: Any) -> bytes:
+    frame = stream_pb2.ConnectResponse.FromString(_welcome(user_id, session_id, node_id, joining, *rest))
+    frame.controls[0].welcome.cursor = cursor_text(user_id, joining.cursor)
+    return frame.SerializeToString()
+
+
+_planted: Any = frames
+_planted.welcome = _welcome_with_cursor

@@ -1,7 +1,7 @@
 """Planted bug: an announcement that comes once more, late, is answered with the feed's newest position. That
 belongs to somebody else's change, which is still on its way.
 
-Announcing takes a moment, as with a feed behind a network, and every batch is announced twice.
+Every batch takes a moment from the feeds to the streams, and is announced again and again later.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import asyncio
 from typing import Any
 
 from parley_server.backends.memory.feed import MemoryFeed
+from parley_server.chat.audience import audience_of
 from parley_server.chat.fanout import Fanout
+from parley_server.chat.framing import event_field
 
-FEED_SECONDS = 0.01
-REPEAT_SECONDS = 0.02
+DELIVER_SECONDS = 0.1
+REPEAT_SECONDS = (0.01, 0.03, 0.06)
 _announce = MemoryFeed.announce
 _publish = Fanout.publish
 _running: set[asyncio.Task[None]] = set()
@@ -21,21 +23,31 @@ _running: set[asyncio.Task[None]] = set()
 
 async def _announce_somewhere(self: Any, user_id: str, channel_id: str, **raised: int) -> int:
     position = await _announce(self, user_id, channel_id, **raised)
-    if position is None:
-        newest: int = (await self.cursor(user_id)).position
-        return newest
-    await asyncio.sleep(FEED_SECONDS)
-    return position
+    newest: int = (await self.cursor(user_id)).position
+    return newest if position is None else position
+
+
+async def _publish_slowly(self: Any, channel_id: str, members: Any, events: Any, encoded: Any) -> None:
+    audience = audience_of(members, events)
+    users = {*members, *audience.passing}
+    head_seq = events[-1].seq
+    positions = {each: await self._feed.announce(each, channel_id, head_seq=head_seq) for each in users}
+    await asyncio.sleep(DELIVER_SECONDS)
+    fields = [event_field(event) for event in encoded]
+    self._hub.deliver(channel_id, events[0].seq, fields, audience, positions)
 
 
 async def _repeat(self: Any, *batch: Any) -> None:
-    await asyncio.sleep(REPEAT_SECONDS)
-    await _publish(self, *batch)
+    for seconds in REPEAT_SECONDS:
+        await asyncio.sleep(seconds)
+        await _publish(self, *batch)
 
 
-async def _publish_twice(self: Any, channel_id: str, members_after: Any, events: Any, encoded: Any) -> None:
-    batch = (channel_id, frozenset(members_after), events, encoded)
-    await _publish(self, *batch)
+async def _publish_again_and_again(
+    self: Any, channel_id: str, members: Any, events: Any, encoded: Any
+) -> None:
+    batch = (channel_id, frozenset(members), events, encoded)
+    await _publish_slowly(self, *batch)
     task = asyncio.create_task(_repeat(self, *batch))
     _running.add(task)
     task.add_done_callback(_running.discard)
@@ -44,4 +56,4 @@ async def _publish_twice(self: Any, channel_id: str, members_after: Any, events:
 _planted: Any = MemoryFeed
 _planted.announce = _announce_somewhere
 _planted = Fanout
-_planted.publish = _publish_twice
+_planted.publish = _publish_again_and_again

@@ -1,4 +1,4 @@
-"""Planted bug: every other change in a user's feed takes the position of the one before it."""
+"""Planted bug: three of four changes in a user's feed take the position of the one before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def _announce_there(self: Any, user_id: str, channel_id: str, **raised: in
     if position is None or position == 1:
         return position
     _changes += 1
-    if _changes % 2:
+    if _changes % 4 == 0:
         return position
     user = self._users[user_id]
     user.position = position - 1

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from parley_server.testing.robustness.device_scenario import run_device_scenario
 from parley_server.testing.robustness.report import Demands, Report, report_on
 from parley_server.testing.robustness.scenario import Plan, Run, kills_and_pauses, run_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from parley_server.testing.robustness.device import Habits
+
 PLANTED = Path(__file__).resolve().parent.parent / "planted"
 
 RunPlan = Callable[..., Report]
+DevicesPlan = Callable[..., Report]
 
 
 @pytest.fixture
@@ -45,16 +49,38 @@ def run_plan(tmp_path: Path) -> RunPlan:
         world = ("power_cut", "cheap_passwords") if power_cut else ("cheap_passwords",)
         files = tuple(PLANTED / f"{name}.py" for name in (*world, *plants))
         history = asyncio.run(run_scenario(plan, data or tmp_path / "node", files, trouble, settings))
-        report = report_on(history, demands)
-        sys.stdout.write(report.text())
-        if keep and not report.passed:
-            parent = os.environ.get("PARLEY_ROBUSTNESS_FOLDER")
-            folder = Path(tempfile.mkdtemp(prefix=f"robustness-{plan.seed}-", dir=parent))
-            report.save(folder)
-            sys.stdout.write(f"history and report are in {folder}\n")
-        return report
+        return _reported(report_on(history, demands), keep=keep)
 
     return run
+
+
+@pytest.fixture
+def run_devices(tmp_path: Path) -> DevicesPlan:
+    """The same for a plan with devices, always with `power_cut`."""
+
+    def run(
+        plan: Plan,
+        demands: Demands,
+        *plants: str,
+        habits: Habits | None = None,
+        data: Path | None = None,
+        keep: bool = True,
+    ) -> Report:
+        files = tuple(PLANTED / f"{name}.py" for name in ("power_cut", "cheap_passwords", *plants))
+        history = asyncio.run(run_device_scenario(plan, data or tmp_path / "node", files, habits))
+        return _reported(report_on(history, demands), keep=keep)
+
+    return run
+
+
+def _reported(report: Report, *, keep: bool) -> Report:
+    sys.stdout.write(report.text())
+    if keep and not report.passed:
+        parent = os.environ.get("PARLEY_ROBUSTNESS_FOLDER")
+        folder = Path(tempfile.mkdtemp(prefix=f"robustness-{report.history.seed}-", dir=parent))
+        report.save(folder)
+        sys.stdout.write(f"history and report are in {folder}\n")
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ BUGS = {
     "ack_before_commit": Kind.LOST,
     "dedup_in_memory_only": Kind.DUPLICATED,
     "never_caught_up": Kind.BEHIND,
+    "ack_before_project": Kind.STALE,
     "fan_out_before_commit": Kind.CHANGED,
 }
 

@@ -54,6 +54,10 @@ class Habits:
     marks: float = 0.03
 
 
+RESTLESS = Habits(for_good=0.1, stay_seconds=(0.02, 0.4), sleep_seconds=(0.0, 0.15), stalls=0.1)
+"""Devices that come back so often that short runs meet much."""
+
+
 class BookDevice:
     """One device. Everything that it is given goes into the history."""
 
