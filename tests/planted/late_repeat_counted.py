@@ -1,7 +1,7 @@
 """Planted bug: an announcement that comes once more, late, is answered with the feed's newest position. That
 belongs to somebody else's change, which is still on its way.
 
-Every batch takes a moment from the feeds to the streams, and is announced again and again later.
+Every batch takes a moment from the feeds to the streams, and an old read position is announced after each.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from parley_server.api import frames
 from parley_server.backends.memory.feed import MemoryFeed
 from parley_server.chat.audience import audience_of
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.framing import event_field
+from parley_server.ports.positions import NOTHING_READ
 
 DELIVER_SECONDS = 0.1
-REPEAT_SECONDS = (0.01, 0.03, 0.06)
+REPEAT_SECONDS = 0.02
 _announce = MemoryFeed.announce
-_publish = Fanout.publish
 _running: set[asyncio.Task[None]] = set()
 
 
@@ -37,18 +38,18 @@ async def _publish_slowly(self: Any, channel_id: str, members: Any, events: Any,
     self._hub.deliver(channel_id, events[0].seq, fields, audience, positions)
 
 
-async def _repeat(self: Any, *batch: Any) -> None:
-    for seconds in REPEAT_SECONDS:
-        await asyncio.sleep(seconds)
-        await _publish(self, *batch)
+async def _repeat(self: Any, channel_id: str, members: Any) -> None:
+    await asyncio.sleep(REPEAT_SECONDS)
+    field = frames.read_position(channel_id, NOTHING_READ)
+    for user_id in members:
+        position = await self._feed.announce(user_id, channel_id, read_seq=NOTHING_READ.seq)
+        self._hub.control(user_id, field, position)
 
 
-async def _publish_again_and_again(
-    self: Any, channel_id: str, members: Any, events: Any, encoded: Any
-) -> None:
-    batch = (channel_id, frozenset(members), events, encoded)
-    await _publish_slowly(self, *batch)
-    task = asyncio.create_task(_repeat(self, *batch))
+async def _publish_and_repeat(self: Any, channel_id: str, members: Any, events: Any, encoded: Any) -> None:
+    kept = frozenset(members)
+    await _publish_slowly(self, channel_id, kept, events, encoded)
+    task = asyncio.create_task(_repeat(self, channel_id, kept))
     _running.add(task)
     task.add_done_callback(_running.discard)
 
@@ -56,4 +57,4 @@ async def _publish_again_and_again(
 _planted: Any = MemoryFeed
 _planted.announce = _announce_somewhere
 _planted = Fanout
-_planted.publish = _publish_again_and_again
+_planted.publish = _publish_and_repeat

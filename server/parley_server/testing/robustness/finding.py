@@ -38,6 +38,21 @@ class Kind(enum.Enum):
     UNANSWERED = "a message was not answered however often it was sent"
 
 
+DEVICE_KINDS = frozenset(
+    {
+        Kind.MISSED,
+        Kind.NOT_CAUGHT_UP,
+        Kind.CURSOR_AHEAD,
+        Kind.CURSOR_WENT_BACK,
+        Kind.EPOCH_KEPT,
+        Kind.STRANGER_SERVED,
+        Kind.ENDED_EARLY,
+        Kind.MARK_NOT_TOLD,
+    }
+)
+"""Those that only devices meet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that cannot be. `channel_id` is empty when it is not about one channel."""

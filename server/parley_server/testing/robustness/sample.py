@@ -5,8 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from parley.channel.v1 import channel_pb2
+from parley.chat.v1 import event_pb2
+from parley_server.chat.cursor import cursor_text
+from parley_server.ports.positions import FeedCursor
+from parley_server.testing.robustness.faults import KILL
 from parley_server.testing.robustness.history import (
+    DeviceStream,
     Entry,
+    Fault,
     Head,
     History,
     InboxLine,
@@ -17,10 +24,26 @@ from parley_server.testing.robustness.history import (
     Read,
     Send,
     Session,
+    Step,
 )
 from parley_server.testing.robustness.reader_validation import FINISHED
 
 PEOPLE = ("ann", "ben", "cem")
+ROAMER = "dan"
+"""Comes to and goes from channel "a", and sends nothing."""
+
+
+@dataclass
+class Gadget:
+    """A device of the sample's: `given` counts what it has of its user's feed, `stream` is open or None."""
+
+    name: str
+    user_id: str
+    given: int = 0
+    cursor: str = ""
+    epoch: int = -1
+    numbers: int = 0
+    stream: DeviceStream | None = None
 
 
 @dataclass
@@ -35,6 +58,10 @@ class World:
     logs: dict[str, list[Entry]] = field(default_factory=dict)
     marks: dict[tuple[str, str], int] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
+    feeds: dict[str, list[tuple[str, Entry]]] = field(default_factory=dict)
+    gadgets: list[Gadget] = field(default_factory=list)
+    roaming: bool = False
+    epoch: int = 0
     clock: int = 0
     numbers: int = 0
 
@@ -44,9 +71,109 @@ class World:
         return self.clock
 
     def make_channel(self, channel_id: str) -> None:
-        """Everybody becomes a member with the first event."""
+        """The people become members with the first events."""
         self.history.members[channel_id] = list(PEOPLE)
         self.logs[channel_id] = [Entry(1, 0, self.tick(), "ann", "", False, "made")]
+        for user_id in PEOPLE:
+            self.change(channel_id, user_id, joins=True)
+
+    def change(self, channel_id: str, user_id: str, *, joins: bool) -> None:
+        """A member comes or goes."""
+        change = event_pb2.MemberChanged(
+            user_id=user_id,
+            change=event_pb2.MEMBER_CHANGE_ADDED if joins else event_pb2.MEMBER_CHANGE_REMOVED,
+            role=channel_pb2.ROLE_MEMBER if joins else channel_pb2.ROLE_UNSPECIFIED,
+        )
+        head = self.logs[channel_id][-1]
+        content = f"member_changed {change.SerializeToString(deterministic=True).hex()}"
+        self.append(channel_id, Entry(head.seq + 1, head.message_no, self.tick(), "ann", "", False, content))
+
+    def append(self, channel_id: str, entry: Entry) -> None:
+        """An event happens: streams show it, and feeds and devices get it."""
+        self.logs[channel_id].append(entry)
+        for session in self.sessions.values():
+            session.events.setdefault(channel_id, []).append(entry)
+        roamers = (ROAMER,) if channel_id == "a" and self.roaming else ()
+        for user_id in (*PEOPLE, *roamers):
+            self.feeds.setdefault(user_id, []).append((channel_id, entry))
+        for gadget in self.gadgets:
+            if gadget.stream is not None and gadget.given < len(self.feeds.get(gadget.user_id, ())):
+                self.give(gadget, gadget.stream, "event")
+                self.store(gadget, gadget.stream)
+
+    def give(self, gadget: Gadget, stream: DeviceStream, what: str) -> None:
+        """The device gets what it lacks."""
+        feed = self.feeds.get(gadget.user_id, [])
+        for channel_id, entry in feed[gadget.given :]:
+            stream.steps.append(Step(what, channel_id, entry.seq, entry))
+        gadget.given = len(feed)
+
+    def store(self, gadget: Gadget, stream: DeviceStream) -> None:
+        """The device gets the cursor for what it has."""
+        gadget.epoch = self.epoch
+        gadget.cursor = cursor_text(gadget.user_id, FeedCursor(f"e{self.epoch}", gadget.given))
+        stream.steps.append(Step("cursor", text=gadget.cursor))
+
+    def come(self, gadget: Gadget) -> None:
+        """A device opens a stream and catches up."""
+        gadget.numbers += 1
+        stream = DeviceStream(
+            device=gadget.name,
+            user_id=gadget.user_id,
+            life=0,
+            number=gadget.numbers,
+            start_ns=self.tick(),
+            cursor=gadget.cursor,
+        )
+        self.history.device_streams.append(stream)
+        stream.welcome_ns = self.tick()
+        feed = self.feeds.setdefault(gadget.user_id, [])
+        if not gadget.cursor:
+            stream.resume = "reset NO_CURSOR"
+            for channel_id in self.logs if gadget.user_id in PEOPLE else ():
+                stream.steps.append(Step("began", channel_id, self.head(channel_id).seq))
+            gadget.given = len(feed)
+        elif gadget.epoch != self.epoch:
+            stream.resume = "reset EPOCH_CHANGED"
+            self.give(gadget, stream, "fetched")
+        elif gadget.given == len(feed):
+            stream.resume = "continued"
+        else:
+            stream.resume = self.chance.choice(("replayed", "digested"))
+            self.give(gadget, stream, "event" if stream.resume == "replayed" else "fetched")
+        for (user_id, channel_id), seq in self.marks.items():
+            if user_id == gadget.user_id:
+                stream.steps.append(Step("read", channel_id, seq))
+        stream.steps.append(Step("caught_up"))
+        self.store(gadget, stream)
+        gadget.stream = stream
+
+    def go(self, gadget: Gadget) -> None:
+        """A device leaves its stream."""
+        if gadget.stream is not None:
+            gadget.stream.end_ns, gadget.stream.ended, gadget.stream = self.tick(), "OK", None
+
+    def come_or_go(self) -> None:
+        """A device does what it did not just do."""
+        gadget = self.chance.choice(self.gadgets)
+        if gadget.stream is None:
+            self.come(gadget)
+        else:
+            self.go(gadget)
+
+    def roam(self) -> None:
+        """The roamer is added or removed: both events are his."""
+        joins = not self.roaming
+        self.roaming = True
+        self.change("a", ROAMER, joins=joins)
+        self.roaming = joins
+
+    def kill(self) -> None:
+        """The node dies, and its feeds with it."""
+        for gadget in self.gadgets:
+            self.go(gadget)
+        self.history.faults.append(Fault(kind=KILL, start_ns=self.tick(), end_ns=self.tick()))
+        self.epoch += 1
 
     def head(self, channel_id: str) -> Head:
         """Where the log ends."""
@@ -83,9 +210,7 @@ class World:
             True,
             send.content,
         )
-        log.append(entry)
-        for session in self.sessions.values():
-            session.events.setdefault(send.channel_id, []).append(entry)
+        self.append(send.channel_id, entry)
         return Place(entry.seq, entry.message_no, entry.create_time_ms), False
 
     def send(self) -> None:
@@ -143,7 +268,10 @@ class World:
         self.history.marks.append(mark)
         known = self.chance.random() < 0.7
         if known or self.chance.random() < 0.5:
-            self.marks[user_id, channel_id] = max(seq, self.marks.get((user_id, channel_id), 0))
+            seq = self.marks[user_id, channel_id] = max(seq, self.marks.get((user_id, channel_id), 0))
+            for gadget in self.gadgets:
+                if gadget.stream is not None and gadget.user_id == user_id:
+                    gadget.stream.steps.append(Step("read", channel_id, seq))
         if known:
             mark.end_ns, mark.outcome = self.tick(), Outcome.OK
             mark.read_seq = self.marks[user_id, channel_id]
@@ -170,6 +298,11 @@ class World:
         """Close the streams and read everything back."""
         for session in self.sessions.values():
             session.end_ns, session.ended = self.tick(), FINISHED
+        for gadget in self.gadgets:
+            if gadget.stream is None:
+                self.come(gadget)
+            assert gadget.stream is not None
+            gadget.stream.end_ns, gadget.stream.ended = self.tick(), FINISHED
         for channel_id, log in self.logs.items():
             head = self.head(channel_id)
             for reader_id in ("ann", "cem"):
@@ -186,7 +319,7 @@ class World:
                         head=head,
                         read_seq=read_seq,
                         unread_count=head.message_no - read_message_no,
-                        last_message_seq=head.seq if head.message_no else 0,
+                        last_message_seq=max((entry.seq for entry in log if entry.is_message), default=0),
                     )
                 )
         self.history.inbox_readers = list(PEOPLE)
@@ -198,7 +331,16 @@ def correct_history(seed: int, steps: int = 60) -> History:
     world = World(random.Random(seed))
     world.make_channel("a")
     world.make_channel("b")
-    actions = (world.send, world.send, world.send, world.open, world.read, world.mark)
+    world.gadgets = [Gadget(f"{user_id}/0", user_id) for user_id in (*PEOPLE, ROAMER)]
+    for gadget in world.gadgets:
+        world.come(gadget)
+    actions = (
+        *[world.send] * 6,
+        *[world.open, world.read, world.mark] * 2,
+        world.roam,
+        *[world.come_or_go] * 2,
+        world.kill,
+    )
     for action in actions:
         action()
     for _ in range(steps):
@@ -208,4 +350,15 @@ def correct_history(seed: int, steps: int = 60) -> History:
         world.send()
         world.mark()
     world.read()
+    world.kill()
+    for gadget in world.gadgets:
+        world.come(gadget)
+    for _ in range(2):
+        world.roam()
+        world.send()
+    for gadget in world.gadgets:
+        world.go(gadget)
+    acknowledged = sum(send.outcome is Outcome.OK for send in world.history.sends)
+    while sum(send.outcome is Outcome.OK for send in world.history.sends) < acknowledged + 2:
+        world.send()
     return world.finish()
