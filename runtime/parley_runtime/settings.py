@@ -46,6 +46,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Log-ins of one user; one more logs the longest unused out."""
     streams: int = 20_000
     """Open streams on this node."""
+    calls_beside_streams: int = 20_000
+    """Open calls on this node beside its streams, half-sent ones included; one more is refused."""
+    health_watches: int = 1000
+    """Open watches of this node's health, which anybody may open."""
     channels_in_memory: int = 10_000
     """Idle channels kept in memory."""
     waiting_per_channel: int = 4096

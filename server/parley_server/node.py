@@ -198,7 +198,10 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         )
         stack.callback(authenticator.subscribe(sessions.revoked))
         calls = ChatCalls(messages, positions, feed, hub, clock)
-        health = HealthChecks({"store.log": lambda: message_log.head(""), "store.accounts": accounts.ping})
+        health = HealthChecks(
+            {"store.log": lambda: message_log.head(""), "store.accounts": accounts.ping},
+            watches_limit=limits.health_watches,
+        )
         await health.check()
         server = make_server(
             settings,
@@ -254,7 +257,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             yield RunningNode(node_id, address, metrics_address, folder.path, operator_token_file)
         finally:
             started = time.monotonic()
-            await health.leave()
+            health.leave()
             await sessions.stop(settings.stop_grace_seconds)
             left_seconds = settings.stop_grace_seconds - (time.monotonic() - started)
             await server.stop(max(0.0, left_seconds))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import grpc
+import grpc.aio
 import structlog
-from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.status import abort_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    import grpc.aio
+    # Generic in its stubs only.
+    _Context = grpc.aio.ServicerContext[Any, Any]
 
 # Its published stubs are older than the List call.
 _messages: Any = health_pb2
@@ -23,31 +28,75 @@ CHECK_LIMIT_SECONDS = 3.0
 log = structlog.get_logger()
 
 
-class _ListingServicer(HealthServicer):
-    """grpcio's asynchronous servicer leaves List out, which reflection shows and tools call."""
+class HealthServicer(health_pb2_grpc.HealthServicer):
+    """Answers grpc.health.v1.Health, to anybody. At most `watches_limit` Watch calls are open at a time.
 
-    def __init__(self) -> None:
-        super().__init__()
+    grpcio's own servicer keeps a lock while it writes to a watcher: one that takes nothing would hold up the
+    checks, the other watchers and the end of the node.
+    """
+
+    def __init__(self, watches_limit: int) -> None:
+        self._watches_limit = watches_limit
+        self._watches = 0
         self._serving: dict[str, bool] = {}
         self._leaving = False
+        self._changed = asyncio.Event()
 
-    async def put(self, name: str, *, serving: bool) -> None:
-        """Set one status. After `enter_graceful_shutdown` nothing serves any more."""
-        self._serving[name] = serving
-        response = health_pb2.HealthCheckResponse
-        await self.set(name, response.SERVING if serving else response.NOT_SERVING)
+    def put(self, name: str, *, serving: bool) -> None:
+        """Set one status and wake the watchers."""
+        if self._serving.get(name) != serving:
+            self._serving[name] = serving
+            self._wake()
 
-    async def enter_graceful_shutdown(self) -> None:
+    def leave(self) -> None:
+        """From now on nothing serves any more, whatever is put."""
         self._leaving = True
-        await super().enter_graceful_shutdown()
+        self._wake()
 
-    async def List(self, request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: _Context) -> Any:
+        status = self._status(request.service)
+        if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def List(self, request: object, context: _Context) -> Any:
         answer = _messages.HealthListResponse()
-        response = health_pb2.HealthCheckResponse
-        for name, serving in self._serving.items():
-            up = serving and not self._leaving
-            answer.statuses[name].status = response.SERVING if up else response.NOT_SERVING
+        for name in self._serving:
+            answer.statuses[name].status = self._status(name)
         return answer
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: _Context) -> None:
+        if self._watches >= self._watches_limit:
+            busy = Refusal(
+                Reason.SERVER_BUSY,
+                "Too many watches of this node's health are open. Call Check instead, or retry later.",
+                retry_after_seconds=5.0,
+            )
+            await context.abort(*abort_arguments(busy))
+        self._watches += 1
+        told: int | None = None
+        try:
+            while True:
+                changed = self._changed
+                status = self._status(request.service)
+                if status != told:
+                    await context.write(health_pb2.HealthCheckResponse(status=status))
+                    told = status
+                await changed.wait()
+        finally:
+            self._watches -= 1
+
+    def _status(self, name: str) -> Any:
+        response = health_pb2.HealthCheckResponse
+        serving = self._serving.get(name)
+        if serving is None:
+            return response.SERVICE_UNKNOWN
+        return response.SERVING if serving and not self._leaving else response.NOT_SERVING
+
+    def _wake(self) -> None:
+        # Each change has an event of its own: a watcher that was writing meanwhile finds it set.
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class HealthChecks:
@@ -57,8 +106,8 @@ class HealthChecks:
     as "store.log".
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-        self.servicer = _ListingServicer()
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]], *, watches_limit: int) -> None:
+        self.servicer = HealthServicer(watches_limit)
         self._checks = dict(checks)
         self._healthy: dict[str, bool] = {}
 
@@ -75,8 +124,8 @@ class HealthChecks:
             if healthy and self._healthy.get(name) is False:
                 log.warning("dependency is healthy again", dependency=name)
             self._healthy[name] = healthy
-            await self.servicer.put(name, serving=healthy)
-        await self.servicer.put("", serving=all(self._healthy.values()))
+            self.servicer.put(name, serving=healthy)
+        self.servicer.put("", serving=all(self._healthy.values()))
 
     async def keep_checking(self) -> None:
         """Check again and again, until cancelled."""
@@ -84,6 +133,6 @@ class HealthChecks:
             await asyncio.sleep(CHECK_SECONDS)
             await self.check()
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """Answer NOT_SERVING from now on: the node is leaving."""
-        await self.servicer.enter_graceful_shutdown()
+        self.servicer.leave()

@@ -54,6 +54,8 @@ def make_server(settings: Settings, interceptor: CallInterceptor, servicers: Ser
     """A server with every service, health and reflection registered; no port yet."""
     server = grpc.aio.server(
         interceptors=[interceptor],
+        # Calls whose request never comes, and streams of health and reflection, need no token.
+        maximum_concurrent_rpcs=settings.limits.streams + settings.limits.calls_beside_streams,
         options=[
             # Two nodes on one port would silently share it.
             ("grpc.so_reuseport", 0),
