@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from parley_server.testing.robustness.device import Habits
+    from parley_server.testing.robustness.device_scenario import MakeDevice
 
 PLANTED = Path(__file__).resolve().parent.parent / "planted"
 
@@ -63,11 +64,13 @@ def run_devices(tmp_path: Path) -> DevicesPlan:
         demands: Demands,
         *plants: str,
         habits: Habits | None = None,
+        make: MakeDevice | None = None,
         data: Path | None = None,
         keep: bool = True,
     ) -> Report:
         files = tuple(PLANTED / f"{name}.py" for name in ("power_cut", "cheap_passwords", *plants))
-        history = asyncio.run(run_device_scenario(plan, data or tmp_path / "node", files, habits))
+        running = run_device_scenario(plan, data or tmp_path / "node", files, habits, make)
+        history = asyncio.run(running)
         return _reported(report_on(history, demands), keep=keep)
 
     return run

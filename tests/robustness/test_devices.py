@@ -45,7 +45,7 @@ def test_every_device_ends_with_the_log_within_its_memberships(run_devices: Devi
             faults=FAULTS,
             lags=1,
             forgotten=1,
-            moves=50,
+            moves=45,
         ),
     )
     assert report.passed, report.text()

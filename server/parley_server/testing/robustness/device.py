@@ -45,8 +45,8 @@ class Habits:
     sleep_seconds: tuple[float, float] = (0.0, 0.8)
     silent_seconds: float = 4.0
     call_seconds: float = 5.0
-    forgets: float = 0.04
-    garbles: float = 0.04
+    forgets: float = 0.06
+    garbles: float = 0.08
     names_no_channels: float = 0.1
     stalls: float = 0.2
     stall_seconds: tuple[float, float] = (0.5, 3.0)

@@ -5,14 +5,16 @@ back, and the devices that stay must end with everything.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from parley.chat.v1 import message_requests_pb2
 from parley_server.testing.fault_proxy import FaultProxy
 from parley_server.testing.node_process import NodeProcess
-from parley_server.testing.raw_client import RawClient
+from parley_server.testing.raw_client import Person, RawClient
 from parley_server.testing.robustness import faults
 from parley_server.testing.robustness.device import BookDevice, Habits
 from parley_server.testing.robustness.device_cast import SENDERS, DeviceCast, gather_device_cast
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from parley_server.testing.raw_client import Person
 
 NETWORKS = 5
 # Small bounds, so that a short run meets lags, digests and signs of life.
@@ -54,11 +55,55 @@ LONG_ONE_IN = 15
 MOVES_AFTER_ACKNOWLEDGED = 30
 
 
+class LivingDevice(Protocol):
+    """A device of a run, by the book or by another kind of client. It writes down what it is given."""
+
+    async def run(self) -> None:
+        """Live until cancelled."""
+        ...
+
+    async def live(self) -> None:
+        """Return when there is a stream that has caught up."""
+        ...
+
+    def stay(self) -> None:
+        """Sleep no more and leave no stream."""
+        ...
+
+    async def has(self, seqs: Mapping[str, int], read: Mapping[str, int]) -> None:
+        """Return when the device has these seqs, and knows these read positions, by channel."""
+        ...
+
+    async def come_again(self) -> None:
+        """Leave and come back at once. Returns when the next stream has caught up."""
+        ...
+
+    def finish(self) -> None:
+        """The stream that is open now should have given everything: say so in the history."""
+        ...
+
+
+MakeDevice = Callable[[str, str, Person, Recorder, Random], LivingDevice]
+"""Makes a device from its name, the address to connect to, its log-in, the recorder and its chance."""
+
+
+def _by_the_book(
+    habits: Habits, name: str, address: str, person: Person, recorder: Recorder, random: Random
+) -> LivingDevice:
+    return BookDevice(name, Line(address, Random(random.random())), person, recorder, random, habits)
+
+
 async def run_device_scenario(
-    plan: Plan, data: Path, plants: tuple[Path, ...] = (), habits: Habits | None = None
+    plan: Plan,
+    data: Path,
+    plants: tuple[Path, ...] = (),
+    habits: Habits | None = None,
+    make: MakeDevice | None = None,
 ) -> History:
     """Start a node over `data` with the plants, run the plan with 5 senders and 20 devices, kill the node at
-    rest, read everything back, wait until the devices have it, end the node.
+    rest, wait until the devices have everything, read it back, end the node.
+
+    The devices are those by the book, with these habits, unless `make` makes others.
 
     The plan's `drain_seconds` is also how long the devices may take in the end. Raises NodeFailed when the
     node does not start, and grpc.aio.AioRpcError when it does not answer at the end.
@@ -73,22 +118,21 @@ async def run_device_scenario(
         run = Run(plan, node, Recorder(history), Random(f"{plan.seed} faults"))
         async with AsyncExitStack() as stack:
             proxies = [await stack.enter_async_context(FaultProxy(node.address)) for _ in range(NETWORKS)]
-            await _live_through(run, cast, proxies, habits or Habits())
+            await _live_through(run, cast, proxies, make or partial(_by_the_book, habits or Habits()))
         return history
     finally:
         await node.close()
 
 
-async def _live_through(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy], habits: Habits) -> None:
+async def _live_through(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy], make: MakeDevice) -> None:
     seed, plan, recorder = run.plan.seed, run.plan, run.recorder
-    devices: list[tuple[Person, BookDevice]] = []
+    devices: list[tuple[Person, LivingDevice]] = []
     for user, persons in zip(cast.users, cast.devices, strict=True):
         for number, person in enumerate(persons):
             name = f"{user.username}/{number}"
             proxy = proxies[len(devices) % len(proxies)]
-            line = Line(proxy.address, Random(f"{seed} line {name}"))
             random = Random(f"{seed} device {name}")
-            devices.append((user, BookDevice(name, line, person, recorder, random, habits)))
+            devices.append((user, make(name, proxy.address, person, recorder, random)))
     living = Tasks([device.run() for _, device in devices])
     try:
         await asyncio.gather(*(device.live() for _, device in devices))
@@ -105,7 +149,7 @@ async def _live_through(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy
         await living.cancel()
 
 
-async def _come_to_rest(run: Run, cast: DeviceCast, devices: Sequence[tuple[Person, BookDevice]]) -> None:
+async def _come_to_rest(run: Run, cast: DeviceCast, devices: Sequence[tuple[Person, LivingDevice]]) -> None:
     """Return when all devices have everything, read positions of after the last kill among it, and have been
     away once more, when nothing was missed and their cursors must say so.
     """
@@ -121,7 +165,7 @@ async def _come_to_rest(run: Run, cast: DeviceCast, devices: Sequence[tuple[Pers
                 answer = await client.chat.MarkRead(request, metadata=user.metadata)
                 recorder.marked(mark, Outcome.OK, read_seq=answer.read_seq)
 
-    async def rest(device: BookDevice, seqs: Mapping[str, int], read: Mapping[str, int]) -> None:
+    async def rest(device: LivingDevice, seqs: Mapping[str, int], read: Mapping[str, int]) -> None:
         await device.has(seqs, read)
         await device.come_again()
         device.finish()

@@ -160,7 +160,7 @@ class _Device:
                     Kind.ENDED_EARLY, channel_id, stream, f"has seq {has}, its share ends at {share.seqs[-1]}"
                 )
             read_seq = self.read.get(channel_id, 0)
-            if share.is_open and read_seq < told[channel_id]:
+            if stream.kind == "book" and share.is_open and read_seq < told[channel_id]:
                 yield self._finding(
                     Kind.MARK_NOT_TOLD,
                     channel_id,
@@ -198,6 +198,10 @@ class _Device:
         if stored is not None and not share.holds(seq):
             yield self._finding(Kind.STRANGER_SERVED, channel_id, stream, f"was given seq {seq}")
         before = self.newest.get(channel_id)
+        if stream.kind == "sdk" and before is not None and seq <= before:
+            yield self._finding(
+                Kind.STREAM_OUT_OF_ORDER, channel_id, stream, f"gave the program seq {seq} after {before}"
+            )
         if before is None:
             # After a reset every channel that the user is in was named: others begin with a joining.
             named_all = self.resume.startswith("reset") or step.what == "fetched"

@@ -164,8 +164,11 @@ class DeviceStream(msgspec.Struct, kw_only=True):
     """One stream of one device, with everything that the device was given, in its order.
 
     `life` counts how often the device lost its state; `number` its streams. `cursor` is what its Hello said;
-    `resume` what the Welcome answered, with the reason of a reset.
+    `resume` what the Welcome answered, with the reason of a reset. `kind` is `book` for a client by the book
+    and `sdk` for a program with our SDK, whose streams are the lives of its client.
     """
+
+    kind: str = "book"
 
     device: str
     user_id: str

@@ -26,7 +26,7 @@ class Mover:
         roamers: tuple[Roamer, ...],
         random: Random,
         *,
-        pause_seconds: tuple[float, float] = (0.02, 0.3),
+        pause_seconds: tuple[float, float] = (0.01, 0.1),
         call_seconds: float = 5.0,
     ) -> None:
         self._line = line

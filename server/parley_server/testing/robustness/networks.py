@@ -22,7 +22,7 @@ async def bad_networks(
     recorder: Recorder,
     random: Random,
     *,
-    pause_seconds: tuple[float, float] = (0.1, 0.6),
+    pause_seconds: tuple[float, float] = (0.05, 0.4),
     last_seconds: tuple[float, float] = (0.3, 2.0),
 ) -> None:
     """Until cancelled: one fault after the other at one of the networks, every kind in turn, in random order.

@@ -107,10 +107,18 @@ class Recorder:
         session.end_ns = self._now_ns()
         session.ended = why
 
-    def device_stream(self, device: str, user_id: str, life: int, number: int, cursor: str) -> DeviceStream:
+    def device_stream(
+        self, device: str, user_id: str, life: int, number: int, cursor: str, *, kind: str = "book"
+    ) -> DeviceStream:
         """A device opens a stream and says this cursor. Its steps are put in as they come."""
         stream = DeviceStream(
-            device=device, user_id=user_id, life=life, number=number, start_ns=self._now_ns(), cursor=cursor
+            device=device,
+            user_id=user_id,
+            life=life,
+            number=number,
+            start_ns=self._now_ns(),
+            cursor=cursor,
+            kind=kind,
         )
         self.history.device_streams.append(stream)
         return stream
