@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -28,7 +28,11 @@ from parley_server.testing.raw_client import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    # A failing example may be long before it is shrunk.
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
+]
 
 CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 INTERNAL_CODE = 13
@@ -66,6 +70,8 @@ class World:
     talker: Person
     listener: RawStream
     channel_id: str
+    # How much of the node's standard error earlier examples have answered for.
+    judged: int = 0
 
     def __repr__(self) -> str:
         return "World"
@@ -86,7 +92,8 @@ class World:
         await self.listener.until(lambda: sent.seq in self.listener.event_seqs(self.channel_id))
         seqs = self.listener.event_seqs(self.channel_id)
         assert seqs == list(range(seqs[0], sent.seq + 1))
-        stderr = self.node.stderr
+        stderr = self.node.stderr[self.judged :]
+        self.judged += len(stderr)
         for sign in ("Traceback", "never retrieved", "was destroyed", "Error"):
             assert sign not in stderr, stderr[-4000:]
 
@@ -124,57 +131,64 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     await node.close()
 
 
-texts = st.text(max_size=30) | st.sampled_from(["", " ", "\u3164", "안녕", "\0", "LONG"])
-channel_ids = st.sampled_from(["OWN_CHANNEL", "OWN_CHANNEL", "FOREIGN_CHANNEL", "", "nowhere"]) | texts
-seqs = st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 10)
-cursors = st.sampled_from(["OWN_CURSOR", "FOREIGN_CURSOR", "", "1.2.3.4"]) | texts
+Fields = dict[str, Any]
+T = TypeVar("T")
 
-hellos = st.fixed_dictionaries(
-    {},
-    optional={
-        "cursor": cursors,
-        "client": texts,
-        "foreground": st.booleans(),
-        "known_channels": st.lists(
-            st.fixed_dictionaries({"channel_id": channel_ids, "seq": seqs}), max_size=4
-        ),
-    },
-)
-sends = st.fixed_dictionaries(
-    {},
-    optional={
-        "channel_id": channel_ids,
-        "client_message_id": st.sampled_from(["FRESH_ID", "FRESH_ID", "USED_ID", ""]) | texts,
-        "text": texts,
-        "attributes": st.dictionaries(texts, texts, max_size=3),
-    },
-)
-requests = st.one_of(
-    st.fixed_dictionaries({"send_message": sends}),
-    st.fixed_dictionaries({"send_message": sends}),
-    st.fixed_dictionaries(
-        {"mark_read": st.fixed_dictionaries({}, optional={"channel_id": channel_ids, "seq": seqs})}
+
+def _mostly(common: st.SearchStrategy[T], rare: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
+    """Seven times in eight the common kind. (`one_of` would count a repeated strategy once.)"""
+    return st.integers(0, 7).flatmap(lambda number: common if number else rare)
+
+
+def _any_of(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Fields]:
+    """Mostly all of the fields, sometimes only some."""
+    return _mostly(st.fixed_dictionaries(fields), st.fixed_dictionaries({}, optional=fields))
+
+
+strange_texts = st.sampled_from(["", " ", "\u3164", "\0", "LONG"]) | st.text(max_size=30)
+texts = _mostly(st.text(min_size=1, max_size=30), strange_texts)
+channel_ids = _mostly(st.just("OWN_CHANNEL"), st.sampled_from(["FOREIGN_CHANNEL", "nowhere"]) | strange_texts)
+seqs = st.integers(1, 10) | st.integers(-(2**63), 2**63 - 1)
+cursors = _mostly(st.just("OWN_CURSOR"), st.sampled_from(["FOREIGN_CURSOR", "1.2.3.4"]) | strange_texts)
+
+hellos: st.SearchStrategy[Fields] = _mostly(
+    st.just({}),
+    _any_of(
+        cursor=cursors,
+        client=texts,
+        foreground=st.booleans(),
+        known_channels=st.lists(_any_of(channel_id=channel_ids, seq=seqs), max_size=4),
     ),
-    st.fixed_dictionaries({"ack_events": st.fixed_dictionaries({}, optional={"cursor": cursors})}),
-    st.fixed_dictionaries(
-        {"heartbeat": st.fixed_dictionaries({}, optional={"session_id": texts, "foreground": st.booleans()})}
-    ),
+)
+requests: tuple[st.SearchStrategy[Fields], ...] = (
     st.fixed_dictionaries(
         {
-            "reauthenticate": st.fixed_dictionaries(
-                {}, optional={"access_token": st.sampled_from(["OWN_TOKEN", "a.b.c"]) | texts}
+            "send_message": _any_of(
+                channel_id=channel_ids,
+                client_message_id=_mostly(st.just("FRESH_ID"), st.just("USED_ID") | strange_texts),
+                text=texts,
+                attributes=_mostly(st.just({}), st.dictionaries(texts, texts, max_size=2)),
             )
         }
     ),
-    st.just({"pong": {}}),
-    st.just({}),
+    st.fixed_dictionaries({"mark_read": _any_of(channel_id=channel_ids, seq=seqs)}),
+    st.fixed_dictionaries({"ack_events": _any_of(cursor=cursors)}),
+    st.fixed_dictionaries({"heartbeat": _any_of(session_id=texts, foreground=st.booleans())}),
+    st.fixed_dictionaries(
+        {"reauthenticate": _any_of(access_token=st.sampled_from(["OWN_TOKEN", "a.b.c"]) | texts)}
+    ),
+    st.sampled_from([{"pong": {}}, {}]),
 )
-rare: st.SearchStrategy[dict[str, Any]] = st.one_of(
-    st.fixed_dictionaries({"hello": hellos}),
-    st.just({"goodbye": {}}),
+rare: st.SearchStrategy[Fields] = st.one_of(
+    st.fixed_dictionaries({"hello": hellos}), st.just({"goodbye": {}})
 )
 # A request keeps its place in the sequence as its id, or wants no reply.
-frames = st.tuples(st.one_of(*[requests] * 6, rare), st.booleans())
+frames = st.tuples(
+    st.integers(0, 4 * len(requests)).flatmap(
+        lambda number: requests[number % len(requests)] if number else rare
+    ),
+    st.sampled_from([True, True, True, False]),
+)
 
 
 @st.composite
@@ -214,13 +228,13 @@ def _check(stream: RawStream, outcome: Outcome | None) -> None:
         assert not reply.HasField("error") or reason_of(reply.error)
 
 
-endings = st.sampled_from(["half-close", "half-close", "reset", "vanish"])
+endings = st.sampled_from(["half-close"] * 4 + ["reset", "vanish"])
 unhurried = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
-@given(st.lists(frames, max_size=12), st.booleans(), hellos, endings)
+@given(st.lists(frames, min_size=4, max_size=12), st.sampled_from([True, True, True, False]), hellos, endings)
 @unhurried
 async def test_well_formed_frames_in_any_order(
     world: World,

@@ -105,7 +105,7 @@ NOT_UTF8 = {
 async def test_text_that_is_not_utf8(client: RawClient, talk: tuple[Person, Person, str], kind: str) -> None:
     """MALFORMED_FRAME by unary call; on a stream it ends that stream alone.
 
-    Planted once: with the request's parse left to grpc.aio the unary answer was INTERNAL without details.
+    Planted once: with the decoder's error not caught the unary answer was INTERNAL.
     """
     alice, _, channel_id = talk
     encoded = _send_bytes(channel_id, b"before " + NOT_UTF8[kind])
@@ -240,7 +240,7 @@ def _forged_tokens(forger: Forger, genuine: str) -> dict[str, tuple[str, tuple[s
 async def test_forged_tokens(node: NodeProcess, client: RawClient, talk: tuple[Person, Person, str]) -> None:
     """Each token that nearly is one: its error for the unary call, Connect and Subscribe alike.
 
-    Planted once: with `algorithms=[ALGORITHM, "HS256"]`, or without the audience, this let a forged one in.
+    Planted once: without the check of the signature, and without that of the audience, one was let in.
     """
     alice, _, channel_id = talk
     forger = Forger(node, alice.access_token)
