@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import parley
+from parley_cli.exit_codes import ExitCode
+from parley_cli.failure import CommandFailure
 from parley_cli.target import TitleTarget, UserTarget, choose_by_title, parse_target
 
 
-async def open_target(client: parley.Client, text: str) -> parley.Channel:
-    """The channel that `text` names. A direct channel is made if need be.
+async def open_target(client: parley.Client, text: str, *, begin: bool = False) -> parley.Channel:
+    """The channel that `text` names. A direct channel is made only with `begin`: the other user sees it.
 
     Raises CommandFailure for a target that names nothing or several, ParleyError for what the server refuses.
     """
     target = parse_target(text)
     if isinstance(target, UserTarget):
-        return await client.direct(f"@{target.username}")
+        name = f"@{target.username}"
+        return await client.direct(name) if begin else await _direct_with(client, name)
     if isinstance(target, TitleTarget):
         groups = [
             (info.channel_id, info.title)
@@ -22,3 +25,15 @@ async def open_target(client: parley.Client, text: str) -> parley.Channel:
         ]
         return client.channel(choose_by_title(target.title, groups))
     return client.channel(target.channel_id)
+
+
+async def _direct_with(client: parley.Client, name: str) -> parley.Channel:
+    user_id = (await client.user(name)).user_id
+    async for entry in client.inbox():
+        if entry.peer_user_id == user_id:
+            return client.channel(entry.channel.channel_id)
+    raise CommandFailure(
+        ExitCode.REFUSED,
+        f"there is no conversation with {name} yet",
+        f"Begin it with `parley send {name} TEXT`",
+    )

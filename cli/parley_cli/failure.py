@@ -46,6 +46,8 @@ _ADVICE: dict[str, str] = {
     "DEVICE_REVOKED": _LOG_IN_AGAIN,
     "REFRESH_TOKEN_INVALID": _LOG_IN_AGAIN,
     "REFRESH_TOKEN_REUSED": _LOG_IN_AGAIN,
+    "CHANNEL_NOT_FOUND": "A user is written @name, a group '#title' in quotes",
+    "DEVICE_NOT_FOUND": "`parley devices` lists them",
     "OPERATOR_REQUIRED": "Name an operator's token with --token-file",
 }
 

@@ -52,7 +52,7 @@ def send(
 
     async def work() -> None:
         async with signed_in(options) as client:
-            channel = await open_target(client, target)
+            channel = await open_target(client, target, begin=True)
             sent = await channel.send(message)
         if as_json:
             fields = {

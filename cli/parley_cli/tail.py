@@ -66,7 +66,7 @@ def tail(
 
     async def work() -> None:
         async with signed_in(options, foreground=True, on_status=_Connection().changed) as client:
-            channel = await open_target(client, target) if target is not None else None
+            channel = await open_target(client, target, begin=True) if target is not None else None
             await _Tail(client, channel.id if channel else None, as_json).run(history)
 
     run(options, work())

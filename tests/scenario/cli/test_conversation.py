@@ -156,3 +156,24 @@ async def test_a_reader_that_goes_away_is_no_error(node: NodeProcess, terminal: 
     os.close(reading_end)
     done = await terminal.run("history", "@bob", "--json", output=writing_end)
     assert (done.code, done.err) == (141, "")
+
+
+async def test_only_writing_begins_a_conversation(node: NodeProcess, terminal: Any) -> None:
+    """To look for a conversation that never was is told, and the other user never sees that somebody looked.
+
+    Planted once: all commands made the direct channel, and it stood in the other user's list.
+    """
+    terminal.environ["PARLEY_SERVER"] = node.address
+    await terminal.sign_up("alice", "bob")
+    for arguments in (
+        ["history", "@bob"],
+        ["read", "@bob"],
+        ["group", "members", "@bob"],
+        ["group", "leave", "@bob"],
+    ):
+        done = await terminal.run("--as", "alice", *arguments)
+        assert (done.code, done.out) == (1, "")
+        assert "parley send @bob" in done.err
+    assert await terminal.ok("--as", "bob", "channels", "--json") == ""
+    await terminal.ok("--as", "alice", "send", "@bob", "now it begins")
+    assert "now it begins" in await terminal.ok("--as", "bob", "history", "@alice")

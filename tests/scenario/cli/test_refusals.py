@@ -61,7 +61,8 @@ async def test_refusals_of_the_server_are_exit_code_1(node: NodeProcess, termina
     for arguments, stdin, part in [
         (["send", "@nobody", "hi"], None, "No such user"),
         (["send", "@alice", "hi"], None, "another user"),
-        (["send", "no-such-channel", "hi"], None, "No such channel"),
+        (["send", "alice", "hi"], None, "@name"),
+        (["devices", "--revoke", "mine"], None, "parley devices"),
         (["history", "#nothing"], None, "parley channels"),
         (["signup", "alice", "--password-stdin"], b"password of alice\n", "taken"),
         (["signup", "a b", "--password-stdin"], b"password of alice\n", "username"),
