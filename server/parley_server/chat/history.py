@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field
 from parley_server.chat.membership import may_read
-from parley_server.ports.message_log import LARGEST_SEQ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from parley_server.ports.message_log import MessageLog, Row
-    from parley_server.ports.projections import MemberRow, Projections, Window
+    from parley_server.ports.projections import MemberRow, Projections
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class HistoryPage:
     """Rows in the order asked for; `next_seq` is where the next page begins, None when there is
     none.
 
-    `head` is the log's newest seq when it was read, or the end of a former member's time.
+    `head` is the newest seq that the reader may see, which is the end of a former member's time.
     """
 
     rows: tuple[Row, ...]
@@ -41,8 +40,8 @@ class History:
         """The encoded event at `seq`. Raises Refusal (CHANNEL_NOT_FOUND, MESSAGE_NOT_FOUND)."""
         if seq <= 0:
             raise invalid_field("seq", "must be greater than 0")
-        member = await self._member(user_id, channel_id)
-        if seq <= LARGEST_SEQ and may_read(member, seq):
+        member, projected_seq = await self._member(user_id, channel_id)
+        if seq <= projected_seq and may_read(member, seq):
             page = await self._log.read(channel_id, seq, seq, limit=1, limit_bytes=1)
             for row in page.rows:
                 if row.is_message:
@@ -56,13 +55,13 @@ class History:
         """Messages with a seq smaller than `before_seq` (0: from the newest), newest first."""
         if before_seq < 0:
             raise invalid_field("before_seq", "must not be negative")
-        member = await self._member(user_id, channel_id)
-        up_to = min(before_seq - 1, LARGEST_SEQ) if before_seq else LARGEST_SEQ
+        member, projected_seq = await self._member(user_id, channel_id)
+        up_to = min(before_seq - 1, projected_seq) if before_seq else projected_seq
         spans = [
             (window.from_seq, up_to if window.to_seq is None else min(window.to_seq, up_to))
             for window in reversed(member.windows)
         ]
-        return await self._read(channel_id, member, spans, limit, newest_first=True)
+        return await self._read(member, projected_seq, spans, limit, newest_first=True)
 
     async def events(
         self, user_id: str, channel_id: str, *, from_seq: int, to_seq: int, limit: int
@@ -74,26 +73,30 @@ class History:
             raise invalid_field("from_seq", "must not be negative")
         if to_seq < 0:
             raise invalid_field("to_seq", "must not be negative")
-        member = await self._member(user_id, channel_id)
-        last = min(to_seq or LARGEST_SEQ, LARGEST_SEQ)
+        member, projected_seq = await self._member(user_id, channel_id)
+        last = min(to_seq or projected_seq, projected_seq)
         spans = [
             (max(window.from_seq, from_seq), last if window.to_seq is None else min(window.to_seq, last))
             for window in member.windows
         ]
-        return await self._read(channel_id, member, spans, limit, newest_first=False)
+        return await self._read(member, projected_seq, spans, limit, newest_first=False)
 
-    async def _member(self, user_id: str, channel_id: str) -> MemberRow:
+    async def _member(self, user_id: str, channel_id: str) -> tuple[MemberRow, int]:
+        """The membership, and the seq up to which it is certain. What the log holds beyond may begin with the
+        event that ended it.
+        """
         if not channel_id:
             raise invalid_field("channel_id", "is required")
+        projected_seq = await self._projections.watermark(channel_id)
         member = await self._projections.member(channel_id, user_id)
         if member is None:
             raise channel_not_found()
-        return member
+        return member, projected_seq
 
     async def _read(
         self,
-        channel_id: str,
         member: MemberRow,
+        projected_seq: int,
         spans: Iterable[tuple[int, int]],
         limit: int,
         *,
@@ -101,14 +104,17 @@ class History:
     ) -> HistoryPage:
         rows: list[Row] = []
         left_bytes = self._page_limit_bytes
-        head: int | None = None
+        newest = member.windows[-1]
+        head = projected_seq if newest.to_seq is None else min(projected_seq, newest.to_seq)
+        read = False
         for first, last in spans:
             if first > last:
                 continue
-            if head is not None and (len(rows) == limit or left_bytes <= 0):
+            if read and (len(rows) == limit or left_bytes <= 0):
                 return HistoryPage(tuple(rows), last if newest_first else first, head)
+            read = True
             page = await self._log.read(
-                channel_id,
+                member.channel_id,
                 first,
                 last,
                 limit=limit - len(rows),
@@ -116,7 +122,6 @@ class History:
                 newest_first=newest_first,
                 only_messages=newest_first,
             )
-            head = _visible_head(page.head, member.windows[-1])
             if rows and page.rows and len(page.rows[0].event) > left_bytes:
                 # One event of any size fits a page, but only as its first.
                 return HistoryPage(tuple(rows), page.rows[0].seq, head)
@@ -125,10 +130,4 @@ class History:
             if page.more and page.rows:
                 next_seq = page.rows[-1].seq - 1 if newest_first else page.rows[-1].seq + 1
                 return HistoryPage(tuple(rows), next_seq, head)
-        if head is None:
-            head = _visible_head(await self._log.head(channel_id), member.windows[-1])
         return HistoryPage(tuple(rows), None, head)
-
-
-def _visible_head(head: int, newest: Window) -> int:
-    return head if newest.to_seq is None else min(head, newest.to_seq)

@@ -182,3 +182,20 @@ async def test_a_page_keeps_its_bytes_across_windows() -> None:
     assert [row.seq for row in page.rows] == [9]
     page = await history.messages("bob", "c", before_seq=(page.next_seq or 0) + 1, limit=10)
     assert ([row.seq for row in page.rows], page.next_seq) == ([5], None)
+
+
+async def test_nobody_reads_beyond_what_is_known_of_memberships() -> None:
+    """The log may already hold the event that ends the membership, and what others wrote after it. Reading
+    to the log's head served it.
+    """
+    world = World(FROM_JOINING, [("say", 1), ("bob", 1), ("say", 1), ("bob", 1), ("say", 1)])
+    log, projections = MemoryMessageLog(), MemoryProjections()
+    await log.append("c", 0, [codec.row_of(event) for event in world.events], b"1" * 16)
+    await projections.apply("c", world.events[:5])
+    history = History(log, projections, page_limit_bytes=1000)
+    page = await history.events("bob", "c", from_seq=1, to_seq=0, limit=10)
+    assert ([row.seq for row in page.rows], page.head) == ([4, 5], 5)
+    page = await history.messages("bob", "c", before_seq=0, limit=10)
+    assert [row.seq for row in page.rows] == [5]
+    with pytest.raises(Refusal):
+        await history.message("bob", "c", 7)
