@@ -59,6 +59,7 @@ from parley_server.chat.activation import ActivationLimits, catch_up
 from parley_server.chat.catch_up import CatchUp
 from parley_server.chat.channels import Channels
 from parley_server.chat.fanout import Fanout
+from parley_server.chat.heads import Heads
 from parley_server.chat.history import History
 from parley_server.chat.hub import Hub
 from parley_server.chat.inbox import Inbox
@@ -186,6 +187,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         )
         history = History(message_log, projections, page_limit_bytes=limits.page_bytes)
         inbox = Inbox(message_log, projections, positions)
+        heads = Heads(inbox, projections, positions)
 
         metrics = Metrics()
         rates = RateCheck(MemoryRateLimiter(clock), settings.rates)
@@ -227,13 +229,20 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                     incarnation=incarnation,
                     joins=Joins(
                         feed,
-                        inbox,
+                        heads,
                         positions,
-                        projections,
                         watch_above_members=limits.fanout_on_write_members,
                         replay_limit_events=limits.replay_events,
                     ),
-                    catch_up=CatchUp(history, projections, positions, feed, frames.read_position),
+                    catch_up=CatchUp(
+                        History(message_log, projections, page_limit_bytes=limits.frame_bytes),
+                        heads,
+                        projections,
+                        positions,
+                        feed,
+                        read_mark_field=frames.read_position,
+                        digest_field=lambda head: frames.digest([head]),
+                    ),
                     routes=MemoryRoutes(clock),
                     hub=hub,
                     sessions=sessions,

@@ -7,26 +7,30 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from parley_server.api.connect import ChatStream
+from parley_server.api.downstream import Downstream
 from parley_server.chat.hub import Hub
 
 BETWEEN_SECONDS = 0.05
-_catch_up = ChatStream._catch_up_now
+_join = Downstream._join
 _listen = Hub.add
+_deaf: dict[str, Any] = {}
 
 
-async def _catch_up_then_listen(self: Any, caller: Any) -> None:
-    await _catch_up(self, caller)
-    services, session = self._services, self._session
-    if services.hub.find(self.session_id) is None:
-        await asyncio.sleep(BETWEEN_SECONDS)
-        _listen(services.hub, self)
-        now = await services.joins.read(caller.user_id, caller.device_id, "", {})
-        session._next_seq.update((head.channel_id, head.head_seq + 1) for head in now.heads)
-        session._reach(now.cursor.position)
+async def _join_then_listen(self: Any, route: Any, *rest: Any) -> None:
+    await _join(self, route, *rest)
+    await asyncio.sleep(BETWEEN_SECONDS)
+    services, session = self._services, self.session
+    _listen(services.hub, _deaf.pop(route.session_id))
+    now = await services.joins.read(self._user_id, route.device_id, "", {})
+    session._next_seq.update(now.start.next_seqs)
+    session._reach(now.cursor.position)
 
 
-_planted: Any = ChatStream
-_planted._catch_up_now = _catch_up_then_listen
+def _stay_deaf(_self: Any, listener: Any) -> None:
+    _deaf[listener.session_id] = listener
+
+
+_planted: Any = Downstream
+_planted._join = _join_then_listen
 _planted = Hub
-_planted.add = lambda _self, _listener: None
+_planted.add = _stay_deaf

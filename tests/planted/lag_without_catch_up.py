@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from parley_server.chat.session import Session
+from parley_server.chat.session import Session, Verdict
 
 
-def _drop(self: Any, channel_id: str, seq: int) -> None:
+def _drop(self: Any) -> Verdict:
     self.outbox.drop_events()
-    if channel_id:
+    for channel_id, seq in self.take_behind().items():
         self._next_seq[channel_id] = seq + 1
+    return Verdict.PASSED
 
 
 _planted: Any = Session

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from parley_server.chat import joining
+from parley_server.chat import heads
 
-_head = joining.Head
+_head = heads.Head
 
 
-def _one_further(channel_id: str, head_seq: int, *rest: Any) -> joining.Head:
+def _one_further(channel_id: str, head_seq: int, *rest: Any) -> heads.Head:
     return _head(channel_id, head_seq + 1, *rest)
 
 
-_planted: Any = joining
+_planted: Any = heads
 _planted.Head = _one_further

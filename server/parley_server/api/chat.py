@@ -67,7 +67,9 @@ class ChatCalls:
         """Raise the read position and tell the user's open sessions."""
         mark = await self._messages.mark_read(caller.user_id, request.channel_id, request.seq)
         position = await self._feed.announce(caller.user_id, request.channel_id, read_seq=mark.seq)
-        self._hub.control(caller.user_id, frames.read_position(request.channel_id, mark), position)
+        if position is not None:
+            # Otherwise the devices were told this or a later one already.
+            self._hub.control(caller.user_id, frames.read_position(request.channel_id, mark), position)
         return message_requests_pb2.MarkReadResponse(read_seq=mark.seq, read_message_no=mark.message_no)
 
     def check_cursor(self, caller: Caller, request: message_requests_pb2.AckEventsRequest) -> FeedCursor:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from parley_runtime.settings import Limits
     from parley_runtime.settings import Sessions as SessionSettings
     from parley_server.chat.farewell import Farewell
-    from parley_server.chat.joining import Head, Joining
+    from parley_server.chat.heads import Head
+    from parley_server.chat.joining import Joining
     from parley_server.chat.session import Lag
     from parley_server.ports.positions import ReadMark
 
@@ -67,8 +68,12 @@ def welcome(
 def digests(heads: Sequence[Head]) -> Iterator[bytes]:
     """The heads in pages."""
     for start in range(0, len(heads), HEADS_PER_DIGEST):
-        page = [_head(head) for head in heads[start : start + HEADS_PER_DIGEST]]
-        yield _field(stream_pb2.Control(digest=stream_pb2.Digest(heads=page)))
+        yield digest(heads[start : start + HEADS_PER_DIGEST])
+
+
+def digest(heads: Sequence[Head]) -> bytes:
+    """One page of heads."""
+    return _field(stream_pb2.Control(digest=stream_pb2.Digest(heads=[_head(head) for head in heads])))
 
 
 def _head(head: Head) -> stream_pb2.ChannelHead:

@@ -36,11 +36,11 @@ class OpenStream(Protocol):
         ...
 
     @property
-    def waiting_bytes(self) -> int:
-        """How much waits to be written to it."""
+    def droppable_bytes(self) -> int:
+        """How much waits to be written to it, if that can be given up."""
         ...
 
-    def tick(self, monotonic: float, now_ms: int) -> None:
+    def tick(self, now_ms: int) -> None:
         """Do what time asks for: end the stream if its lease or token has run out, remind, ping, store."""
         ...
 
@@ -109,11 +109,11 @@ class Sessions:
         """Count what waits on all streams. Beyond the limit the fullest streams lag, until there is room."""
         self._waiting_bytes += change_bytes
         while change_bytes > 0 and self._waiting_bytes > self._waiting_limit_bytes:
-            fullest = max(self._open, key=lambda stream: stream.waiting_bytes)
-            before_bytes = self._waiting_bytes
-            fullest.lag_now()
-            if self._waiting_bytes >= before_bytes:
+            fullest = max(self._open, key=lambda stream: stream.droppable_bytes)
+            if fullest.droppable_bytes == 0:
+                # Those that catch up hold little more than a frame each, and only until it is read.
                 return
+            fullest.lag_now()
 
     def store(self, work: Coroutine[None, None, None]) -> None:
         """Run a small write that outlives its stream; `stop` waits for it. A failure is logged, no more: the
@@ -149,9 +149,9 @@ class Sessions:
         """End streams whose lease or token has run out, once a second, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            monotonic, now_ms = self._clock.monotonic(), self._clock.now_ms()
+            now_ms = self._clock.now_ms()
             for stream in tuple(self._open):
-                stream.tick(monotonic, now_ms)
+                stream.tick(now_ms)
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more streams, tell each client when to come back, and wait until they are gone, at most the

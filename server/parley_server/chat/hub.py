@@ -36,8 +36,8 @@ class Listener(Protocol):
         """
         ...
 
-    def control(self, field: bytes, position: int | None) -> None:
-        """Take one encoded control field, and where the user's feed announces it."""
+    def control(self, field: bytes, position: int) -> None:
+        """Take an encoded control that the user's feed announces, as it does read positions, and where."""
         ...
 
 
@@ -102,7 +102,7 @@ class Hub:
                     position = positions.get(user_id) if index == indexes[-1] else None
                     listener.deliver(channel_id, first_seq + index, (fields[index],), position)
 
-    def control(self, user_id: str, field: bytes, position: int | None) -> None:
-        """Hand one control field to the user's sessions."""
+    def control(self, user_id: str, field: bytes, position: int) -> None:
+        """Hand a control that the user's feed announces to the user's sessions."""
         for listener in self.sessions_of(user_id):
             listener.control(field, position)

@@ -38,23 +38,24 @@ class _Waiting:
     field: bytes
     channel_id: str
     seq: int
-    position: int | None
+    can_drop: bool
+    position: int | None = None
 
 
 class Outbox:
     """A queue of encoded fields that leaves as joined frames.
 
-    Events are bounded: `add_event` answers False, and keeps nothing, when the bound would be passed, though
-    an empty outbox takes one event of any size. Replies and controls are bounded by what causes them
-    (requests in flight, one control of a kind) and are always taken.
+    Events and read positions are bounded, since they can be read again: `add_event` and `add_mark` answer
+    False, and keep nothing, when the bound would be passed, though an outbox without them takes one of any
+    size. Replies and news about the stream are bounded by what causes them and are always taken.
     """
 
-    __slots__ = ("_events", "_limits", "_waiting", "waiting_bytes")
+    __slots__ = ("_droppable", "_limits", "_waiting", "waiting_bytes")
 
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits
         self._waiting: deque[_Waiting] = deque()
-        self._events = 0
+        self._droppable = 0
         self.waiting_bytes = 0
 
     def __len__(self) -> int:
@@ -63,28 +64,24 @@ class Outbox:
     @property
     def has_room(self) -> bool:
         """Whether less than one frame waits, and an event would be taken."""
-        return self.waiting_bytes < self._limits.frame_bytes and self._events < self._limits.events
+        return self.waiting_bytes < self._limits.frame_bytes and self._droppable < self._limits.events
 
-    def takes(self, size_bytes: int) -> bool:
-        """Whether `add_event` would take an event of this size."""
-        return not self._waiting or (
-            self._events < self._limits.events
-            and self.waiting_bytes + size_bytes <= self._limits.waiting_bytes
-        )
+    @property
+    def undroppable(self) -> int:
+        """How many replies and news about the stream wait."""
+        return len(self._waiting) - self._droppable
 
     def add_event(self, field: bytes, channel_id: str, seq: int) -> bool:
         """Queue one event. False: the bound is reached and it was not taken."""
-        size = len(field)
-        if not self.takes(size):
-            return False
-        self._waiting.append(_Waiting(field, channel_id, seq, None))
-        self._events += 1
-        self.waiting_bytes += size
-        return True
+        return self._add_bounded(field, channel_id, seq)
+
+    def add_mark(self, field: bytes) -> bool:
+        """Queue one read position. False: the bound is reached and it was not taken."""
+        return self._add_bounded(field, "", 0)
 
     def add(self, field: bytes) -> None:
-        """Queue a reply or a control."""
-        self._waiting.append(_Waiting(field, "", 0, None))
+        """Queue a reply, or news about the stream."""
+        self._waiting.append(_Waiting(field, "", 0, False))
         self.waiting_bytes += len(field)
 
     def reach(self, position: int) -> bool:
@@ -107,30 +104,44 @@ class Outbox:
             self._waiting.popleft()
             taken.append(following.field)
             size += len(following.field)
-            self._events -= bool(following.channel_id)
+            self._droppable -= following.can_drop
             if following.position is not None:
                 position = following.position
         self.waiting_bytes -= size
         return Frame(taken[0] if len(taken) == 1 else b"".join(taken), position)
 
     def drop_events(self) -> Dropped:
-        """Take all events back out, and with them the positions that they would have brought."""
+        """Take all events and read positions back out, and with them the feed positions that they would have
+        brought.
+        """
+        events = 0
         lowest: dict[str, int] = {}
         kept: deque[_Waiting] = deque()
         for waiting in self._waiting:
             if waiting.channel_id:
+                events += 1
                 lowest.setdefault(waiting.channel_id, waiting.seq)
-            else:
+            elif not waiting.can_drop:
                 # A position says that everything before it was sent, and some of that is being dropped.
                 waiting.position = None
                 kept.append(waiting)
-        dropped = Dropped(self._events, lowest)
-        self._waiting, self._events = kept, 0
+        self._waiting, self._droppable = kept, 0
         self.waiting_bytes = sum(len(waiting.field) for waiting in kept)
-        return dropped
+        return Dropped(events, lowest)
 
     def clear(self) -> None:
         """Forget everything that waits."""
         self._waiting.clear()
-        self._events = 0
+        self._droppable = 0
         self.waiting_bytes = 0
+
+    def _add_bounded(self, field: bytes, channel_id: str, seq: int) -> bool:
+        waiting_bytes = self.waiting_bytes + len(field)
+        if self._droppable and (
+            self._droppable >= self._limits.events or waiting_bytes > self._limits.waiting_bytes
+        ):
+            return False
+        self._waiting.append(_Waiting(field, channel_id, seq, True))
+        self._droppable += 1
+        self.waiting_bytes = waiting_bytes
+        return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from parley_server.chat.outbox import Frame, Outbox, OutboxLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
 POSITIONS_AHEAD_LIMIT = 1024
 
@@ -34,8 +34,8 @@ class Phase(enum.Enum):
 class Verdict(enum.Enum):
     """What came of handing something to a session.
 
-    LAGGING: the outbox was full and its events were dropped. MISSING: an event or a feed position is missing.
-    Both mean: begin to catch up. PASSED: nothing to send.
+    LAGGING: the outbox was full and what it held was dropped. MISSING: an event or a feed position is
+    missing. Both mean: begin to catch up. PASSED: nothing to send.
     """
 
     TAKEN = enum.auto()
@@ -52,22 +52,36 @@ class Lag:
     events: int
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a device's stream begins: at this feed position, and per channel with this seq.
+
+    `behind` are the channels of which the log holds more than the device has. Of `unsure` ones nobody said
+    how far the device is; they count as read up to `next_seqs` until something happens in them.
+    """
+
+    position: int
+    next_seqs: Mapping[str, int]
+    behind: Collection[str] = ()
+    unsure: Collection[str] = ()
+
+
 class Session:
     """Per channel strictly the next seq: equal is delivered, smaller was had, greater is missing something.
 
-    A channel is kept when its user leaves: should he join again, the log says which seqs lie between and are
-    not his.
-
     Nothing is ever skipped: whatever cannot be passed on now marks its channel as behind, and catching up
-    reads from the log what lies between. `position` is the feed position up to which the outbox holds
-    everything; it moves only without holes.
+    reads from the log what lies between. A channel is kept when its user leaves: should he join again, the
+    log says which seqs lie between and are not his. `position` is the feed position up to which the outbox
+    holds everything; it moves only without holes.
     """
 
     __slots__ = (
         "_ahead",
+        "_announced",
         "_behind",
         "_limits",
         "_next_seq",
+        "_unsure",
         "lag",
         "outbox",
         "phase",
@@ -78,8 +92,11 @@ class Session:
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits
         self._next_seq: dict[str, int] = {}
-        self._behind: dict[str, int] = {}
+        self._unsure: set[str] = set()
+        # In the order in which they fell behind.
+        self._behind: dict[str, None] = {}
         self._ahead: set[int] = set()
+        self._announced = 0
         self.outbox = Outbox(limits)
         self.phase = Phase.AWAITING_HELLO
         self.position = 0
@@ -92,16 +109,13 @@ class Session:
         """The client has introduced itself: from now on what comes is noted."""
         self.phase = Phase.JOINING
 
-    def join(self, position: int, heads: Iterable[tuple[str, int]], since: Mapping[str, int]) -> None:
-        """The device is at the feed position and has the channels up to `heads`, but those in `since` only up
-        to there. The session catches up with what was announced since, and with what was noted meanwhile.
-        """
-        for channel_id, head_seq in heads:
-            self._next_seq[sys.intern(channel_id)] = head_seq + 1
-        for channel_id, seq in since.items():
-            self._next_seq[sys.intern(channel_id)] = seq + 1
-            self._behind.setdefault(channel_id, seq + 1)
-        self.position = self.sent_position = position
+    def join(self, start: Start) -> None:
+        """The session catches up with what was announced after `start`, and with what was noted meanwhile."""
+        self._next_seq = {sys.intern(channel_id): seq for channel_id, seq in start.next_seqs.items()}
+        self._unsure = {sys.intern(channel_id) for channel_id in start.unsure}
+        for channel_id in start.behind:
+            self._behind[channel_id] = None
+        self.position = self.sent_position = start.position
         self.phase = Phase.CATCHING_UP
 
     def take_behind(self) -> tuple[str, ...]:
@@ -110,12 +124,17 @@ class Session:
         return taken
 
     def next_seq_of(self, channel_id: str) -> int | None:
-        """The next seq that the device needs, or None for a channel that it has not met."""
-        return self._next_seq.get(channel_id)
+        """The next seq that the device needs, or None for a channel of which that is not known."""
+        return None if channel_id in self._unsure else self._next_seq.get(channel_id)
 
-    def meet(self, channel_id: str, next_seq: int) -> None:
+    def met(self, channel_id: str) -> bool:
+        """Whether the channel was the user's when the stream began, or came since."""
+        return channel_id in self._next_seq
+
+    def begin(self, channel_id: str, next_seq: int) -> None:
         """The device's stream of a channel begins at this seq."""
         self._next_seq[sys.intern(channel_id)] = next_seq
+        self._unsure.discard(channel_id)
 
     def put_from_log(self, channel_id: str, seq: int, field: bytes) -> bool:
         """While catching up, queue the next event as it was read. False: no room; try again when some was
@@ -123,24 +142,21 @@ class Session:
 
         Events that the device has are passed over; seqs that its user may not see are skipped.
         """
-        if seq < self._next_seq.get(channel_id, seq):
+        if seq < self._next_seq[channel_id]:
             return True
         if not self.outbox.add_event(field, channel_id, seq):
             return False
         self._next_seq[channel_id] = seq + 1
         return True
 
-    def skip_to(self, channel_id: str, next_seq: int) -> None:
-        """Everything below `next_seq` that the user may see has been queued."""
-        if next_seq > self._next_seq.get(channel_id, 0):
-            self._next_seq[channel_id] = next_seq
-
     def caught_up(self, position: int) -> bool:
         """Everything up to the feed position was queued. True: nothing new was noted, and the session is
         live.
         """
-        self._reach(position)
-        if self._behind:
+        if position > self.position:
+            self._reach(position)
+        self._ahead.clear()
+        if self._behind or self._announced > self.position:
             return False
         self.phase = Phase.LIVE
         return True
@@ -154,40 +170,55 @@ class Session:
         earlier one).
         """
         if self.phase is not Phase.LIVE:
-            self._note(channel_id, first_seq)
+            if self.phase in (Phase.JOINING, Phase.CATCHING_UP):
+                self._behind[channel_id] = None
             return Verdict.PASSED
-        expected = self._next_seq.get(channel_id)
-        last = first_seq + len(fields) - 1
-        if expected is None:
-            # Not met yet: the log tells where the membership begins; what comes first need not be it.
-            return self._miss(channel_id, first_seq)
-        if first_seq > expected:
-            return self._miss(channel_id, expected)
-        if last < expected:
+        expected = self._next_seq.get(channel_id, 0)
+        if first_seq > expected or channel_id in self._unsure:
+            self._behind[channel_id] = None
+            self.phase = Phase.CATCHING_UP
+            return Verdict.MISSING
+        end = first_seq + len(fields)
+        if end <= expected:
             return self._advance(position, Verdict.PASSED)
-        for seq, field in enumerate(fields, start=first_seq):
-            if seq < expected:
-                continue
-            if not self.outbox.add_event(field, channel_id, seq):
+        outbox = self.outbox
+        seq = first_seq
+        for field in fields:
+            if seq >= expected and not outbox.add_event(field, channel_id, seq):
                 self._next_seq[channel_id] = seq
-                self._fall_behind(channel_id, seq)
-                return Verdict.LAGGING
-        self._next_seq[channel_id] = last + 1
+                self._behind[channel_id] = None
+                return self._fall_behind()
+            seq += 1
+        self._next_seq[channel_id] = end
         return self._advance(position, Verdict.TAKEN)
 
-    def put(self, field: bytes, position: int | None = None) -> Verdict:
-        """Queue a reply, or a control that was announced at a feed position."""
+    def put(self, field: bytes) -> None:
+        """Queue a reply, or news about the stream."""
         self.outbox.add(field)
-        if position is None:
-            return Verdict.TAKEN
+
+    def put_mark(self, field: bytes, position: int) -> Verdict:
+        """A read position was announced at the feed position; `field` is the control that tells of it."""
         if self.phase is not Phase.LIVE:
-            return Verdict.TAKEN
+            # It is in the feed, which is read after joining, and now once more.
+            if self.phase is Phase.CATCHING_UP:
+                self.announced(position)
+            return Verdict.PASSED
+        if not self.outbox.add_mark(field):
+            return self._fall_behind()
         return self._advance(position, Verdict.TAKEN)
 
-    def lag_now(self) -> None:
-        """Give up what waits: the process is short of memory, and this session holds the most."""
-        if self.phase is Phase.LIVE:
-            self._fall_behind("", 0)
+    def put_mark_from_feed(self, field: bytes) -> bool:
+        """While catching up, queue a read position. False: no room; try again when some was sent."""
+        return self.outbox.add_mark(field)
+
+    def lag_now(self) -> bool:
+        """Give up what waits: the process is short of memory, and this session holds the most. False: it is
+        not live, and holds no more than a frame.
+        """
+        if self.phase is not Phase.LIVE:
+            return False
+        self._fall_behind()
+        return True
 
     def next_frame(self) -> Frame:
         """Take the next frame out of the outbox, which must not be empty."""
@@ -196,44 +227,47 @@ class Session:
             self.sent_position = frame.position
         return frame
 
+    def announced(self, position: int) -> None:
+        """The user's feed has reached this position. If what was announced there does not come, it is
+        missing.
+        """
+        if position > self._announced:
+            self._announced = position
+
     @property
     def waits_for_positions(self) -> bool:
-        """Whether later feed positions came before an earlier one."""
-        return bool(self._ahead)
+        """Whether something was announced that has not come, as far as the session knows."""
+        return self.phase is Phase.LIVE and (bool(self._ahead) or self._announced > self.position)
 
-    def suspect(self) -> None:
-        """Something announced has not come in time: catch up from the feed."""
-        if self.phase is Phase.LIVE:
-            self.phase = Phase.CATCHING_UP
+    def suspect(self) -> bool:
+        """Something announced has not come in time. True: catch up from the feed. False: the session does, or
+        has not joined.
+        """
+        if self.phase is not Phase.LIVE:
+            return False
+        self.phase = Phase.CATCHING_UP
+        return True
 
     def end(self) -> None:
         """Nothing more goes out; what waits is forgotten."""
         self.phase = Phase.ENDED
         self._next_seq.clear()
+        self._unsure.clear()
         self._behind.clear()
         self._ahead.clear()
         self.outbox.clear()
 
-    def _note(self, channel_id: str, seq: int) -> None:
-        if self.phase in (Phase.JOINING, Phase.CATCHING_UP):
-            self._behind.setdefault(channel_id, seq)
-
-    def _miss(self, channel_id: str, seq: int) -> Verdict:
-        self.phase = Phase.CATCHING_UP
-        self._behind[channel_id] = seq
-        return Verdict.MISSING
-
-    def _fall_behind(self, channel_id: str, seq: int) -> None:
+    def _fall_behind(self) -> Verdict:
         dropped = self.outbox.drop_events()
-        for dropped_id, lowest_seq in dropped.lowest_seqs.items():
-            self._next_seq[dropped_id] = lowest_seq
-            self._behind[dropped_id] = lowest_seq
-        if channel_id:
-            self._behind.setdefault(channel_id, seq)
+        for channel_id, lowest_seq in dropped.lowest_seqs.items():
+            self._next_seq[channel_id] = lowest_seq
+            self._behind[channel_id] = None
+        # Positions from before the drop say nothing any more.
         self._ahead.clear()
         self.position = self.sent_position
         self.phase = Phase.CATCHING_UP
         self.lag = Lag(tuple(self._behind), dropped.events)
+        return Verdict.LAGGING
 
     def _advance(self, position: int | None, verdict: Verdict) -> Verdict:
         if position is None or position <= self.position:
@@ -244,17 +278,14 @@ class Session:
                 self.phase = Phase.CATCHING_UP
                 return Verdict.MISSING
             return verdict
-        reached = position
-        while reached + 1 in self._ahead:
-            reached += 1
-            self._ahead.discard(reached)
-        self._reach(reached)
+        if self._ahead:
+            while position + 1 in self._ahead:
+                position += 1
+                self._ahead.discard(position)
+        self._reach(position)
         return verdict
 
     def _reach(self, position: int) -> None:
-        if position <= self.position:
-            return
         self.position = position
-        self._ahead = {ahead for ahead in self._ahead if ahead > position} if self._ahead else self._ahead
         if not self.outbox.reach(position):
             self.sent_position = position

@@ -542,7 +542,7 @@ class Control(_message.Message):
 
     @_builtins.property
     def digest(self) -> Global___Digest:
-        """Heads of the user's channels, in pages: after a Welcome with DIGEST or RESET."""
+        """Heads of channels of which the server does not know how far the client is."""
 
     @_builtins.property
     def caught_up(self) -> Global___CaughtUp:
@@ -741,14 +741,16 @@ Global___Digested: _TypeAlias = Digested  # noqa: Y015
 
 @_typing.final
 class Digest(_message.Message):
-    """Heads of some of the user's channels."""
+    """Heads of some of the user's channels. After a Welcome with DIGEST or RESET in pages; later when something happens in
+    a channel that Hello did not name. What follows in these channels begins after their heads.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HEADS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelHead]:
-        """Newest activity first, across pages."""
+        """Newest activity first, across the pages after a Welcome."""
 
     def __init__(
         self,
