@@ -88,6 +88,7 @@ class Downstream:
         self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
     ) -> None:
         """Take events of one channel; see Session.deliver."""
+        self._services.metrics.events_delivered.inc(len(fields))
         self._obey(self.session.deliver(channel_id, first_seq, fields, position))
 
     def control(self, field: bytes, position: int) -> None:
