@@ -9,8 +9,8 @@ from parley_server.chat.session import Session, Verdict
 
 def _drop(self: Any) -> Verdict:
     self.outbox.drop_events()
-    for channel_id, seq in self.take_behind().items():
-        self._next_seq[channel_id] = seq + 1
+    for channel_id in self.take_behind():
+        self._next_seq[channel_id] += 1
     return Verdict.PASSED
 
 

@@ -76,6 +76,7 @@ class BookDevice:
         self._life = self._number = 0
         self._call: Any = None
         self._named: set[str] = set()
+        self._told = False
         self._live = asyncio.Event()
         self._staying = asyncio.Event()
         self._finished = False
@@ -198,6 +199,7 @@ class BookDevice:
         )
         fresh = not self._cursor and not self._seqs
         self._named.clear()
+        self._told = False
         stall_at = random.randint(2, 20) if random.random() < habits.stalls else 0
         frames = 0
         try:
@@ -232,21 +234,22 @@ class BookDevice:
                 for head in control.digest.heads:
                     self._named.add(head.channel_id)
                     self._reads(stream, head.channel_id, head.read_seq)
-                    await self._head(client, head, stream, fresh=fresh)
+                    # A digest that comes later is about what happened since.
+                    await self._head(client, head, stream, fresh=fresh and not self._told)
             elif kind == "read_position":
                 self._reads(stream, control.read_position.channel_id, control.read_position.read_seq)
             elif kind == "lagging":
                 stream.lags += 1
             elif kind == "caught_up":
                 caught_up = True
+        if not self._told and (frame.events or frame.cursor or caught_up):
+            if stream.resume.startswith("reset") and not fresh:
+                await self._fetch_left(client, stream)
+            self._told = True
         for event in frame.events:
             stream.steps.append(Step("event", event.channel_id, event.seq, entry_of(event)))
             self._has(event.channel_id, event.seq)
         if caught_up and not self._live.is_set():
-            if stream.resume.startswith("reset") and not fresh:
-                # What the device knows and no page names was left while it was away: its end is to be read.
-                for channel_id in [each for each in self._seqs if each not in self._named]:
-                    await self._fetch(client, channel_id, self._seqs[channel_id] + 1, stream)
             stream.steps.append(Step("caught_up"))
             self._live.set()
         if frame.cursor:
@@ -261,6 +264,13 @@ class BookDevice:
         self._recorder.welcomed(stream, resume)
         if welcome.cursor:
             self._store(stream, welcome.cursor)
+
+    async def _fetch_left(self, client: RawClient, stream: DeviceStream) -> None:
+        """What the device knows and no page of a reset named was left while it was away: its end is to be
+        read, before the first event and the first cursor.
+        """
+        for channel_id in [each for each in self._seqs if each not in self._named]:
+            await self._fetch(client, channel_id, self._seqs[channel_id] + 1, stream)
 
     async def _head(
         self, client: RawClient, head: stream_pb2.ChannelHead, stream: DeviceStream, *, fresh: bool
