@@ -19,7 +19,6 @@ from parley_runtime.refusal import Reason, Refusal, invalid_field
 from parley_server.api import convert, frames
 from parley_server.api.call_context import current_caller
 from parley_server.api.paging import page_size_of, page_token_for, place_of
-from parley_server.chat import codec
 from parley_server.chat.cursor import cursor_of
 
 if TYPE_CHECKING:
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from parley_server.chat.messages import Messages
     from parley_server.ports.feed import Feed
     from parley_server.ports.positions import FeedCursor, Positions
-
-PREVIEW_CODE_POINTS = 256
 
 
 class ChatCalls:
@@ -212,5 +209,5 @@ def _inbox_message(entry: InboxEntry) -> chat_service_pb2.InboxEntry:
         unread_count=convert.unread_count(entry.row, entry.read),
     )
     if entry.last_message is not None:
-        message.last_message.CopyFrom(codec.with_text_cut(entry.last_message, PREVIEW_CODE_POINTS))
+        message.last_message.MergeFromString(entry.last_message)
     return message

@@ -102,9 +102,10 @@ def _body_of(message: event_pb2.Event) -> EventBody:
             )
 
 
-def with_text_cut(encoded: bytes, limit_code_points: int) -> event_pb2.Event:
-    """The event as a message, its text cut for a preview."""
+def with_text_cut(encoded: bytes, limit_code_points: int) -> bytes:
+    """The encoded event, its text cut for a preview."""
     message = event_pb2.Event.FromString(encoded)
-    if len(message.message.text) > limit_code_points:
-        message.message.text = message.message.text[:limit_code_points]
-    return message
+    if len(message.message.text) <= limit_code_points:
+        return encoded
+    message.message.text = message.message.text[:limit_code_points]
+    return message.SerializeToString()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from parley_server.chat import codec
 from parley_server.ports.positions import NOTHING_READ, Positions, ReadMark
 
 if TYPE_CHECKING:
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from parley_server.ports.projections import InboxRow, Projections
 
 HEADS_PAGE = 500
+PREVIEW_CODE_POINTS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """One channel on the start screen; `last_message` is the encoded event, None where none is to see."""
+    """One channel on the start screen; `last_message` is the encoded event, its text cut to the first
+    PREVIEW_CODE_POINTS, None where none is to see.
+    """
 
     row: InboxRow
     read: ReadMark
@@ -67,4 +71,5 @@ class Inbox:
         if not window.holds(seq):
             return None
         page = await self._log.read(row.channel.channel_id, seq, seq, limit=1, limit_bytes=1)
-        return page.rows[0].event if page.rows else None
+        # Cut here and not at the end: a page of the longest messages would take 80 MB meanwhile.
+        return codec.with_text_cut(page.rows[0].event, PREVIEW_CODE_POINTS) if page.rows else None

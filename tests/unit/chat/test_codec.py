@@ -73,5 +73,5 @@ def test_what_is_not_an_event_is_refused(encoded: bytes) -> None:
 def test_a_preview_is_cut_by_code_points(text: str, limit: int) -> None:
     """Never within a character. Cutting bytes fails for every script but one."""
     event = Event("c", 1, 1, 1, "ann", "", b"", MessagePosted(text))
-    cut = codec.with_text_cut(codec.encode(event), limit)
+    cut = event_pb2.Event.FromString(codec.with_text_cut(codec.encode(event), limit))
     assert cut.message.text == text[:limit]
