@@ -1,0 +1,195 @@
+"""The SDK's promise on a real node: each event once and in order, each message once, come what may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+import parley
+from parley_server.testing.fault_proxy import FaultProxy
+from parley_server.testing.sdk_stream import stream_findings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.scenario.conftest import StartNode
+
+    from parley_server.testing.node_process import NodeProcess
+
+PASSWORD = "correct horse battery"
+QUICK = {"sessions.heartbeat_seconds": 1.0}
+
+
+@asynccontextmanager
+async def _client(
+    address: str | list[str],
+    name: str,
+    on_status: Callable[[parley.ClientStatus], None] | None = None,
+) -> AsyncIterator[parley.Client]:
+    """A client of a new account."""
+    first = address if isinstance(address, str) else address[0]
+    tokens = await parley.sign_up(first, name, PASSWORD)
+    async with parley.connect(address, token=tokens, on_status=on_status) as client:
+        yield client
+
+
+class Reader:
+    """Reads a client's events and remembers them in their order."""
+
+    def __init__(self, client: parley.Client) -> None:
+        self.client = client
+        self.events: list[parley.Event] = []
+
+    async def until(self, channel_id: str, seq: int, seconds: float = 60.0) -> None:
+        """Read until the channel's event at `seq` came."""
+        async with asyncio.timeout(seconds):
+            while not any(event.channel_id == channel_id and event.seq >= seq for event in self.events):
+                self.events.append(await anext(self.client.events()))
+
+    async def findings(self, **first_seqs: int) -> list[str]:
+        """What is wrong, against the logs as the user may read them; channels from their first event on."""
+        handed_out = [(event.channel_id, event.seq) for event in self.events]
+        starts: dict[str, int] = dict(first_seqs)
+        for channel_id, seq in handed_out:
+            starts.setdefault(channel_id, seq)
+        expected: dict[str, list[int]] = defaultdict(list)
+        for channel_id, start in starts.items():
+            async for event in self.client.channel(channel_id).event_range(start):
+                expected[channel_id].append(event.seq)
+        return stream_findings(handed_out, expected)
+
+
+async def _write(channel: parley.Channel, count: int) -> int:
+    """Send messages, one after the other. Returns the last seq."""
+    sent = [await channel.send(f"message {number}") for number in range(count)]
+    return sent[-1].seq
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset", "half_close", "blackhole", "1 KiB/s"])
+async def test_a_bad_network_loses_nothing(start_node: StartNode, fault: str) -> None:
+    """Every event once and in order, the messages too. Planted: no second stream; the seqs not in Hello."""
+    node = await start_node(**QUICK)
+    async with FaultProxy(node.address) as proxy, AsyncExitStack() as stack:
+        alice = await stack.enter_async_context(_client(node.address, "alice"))
+        gone = asyncio.Event()
+        bob = await stack.enter_async_context(
+            _client(
+                proxy.address,
+                "bob",
+                on_status=lambda now: gone.set() if now.phase is parley.Phase.WAITING else None,
+            )
+        )
+        reader = Reader(bob)
+        await bob.events().ready()
+        channel = await alice.direct("bob")
+        await reader.until(channel.id, await _write(channel, 20))
+        if fault == "blackhole":
+            proxy.set(blackhole=True)
+        elif fault == "1 KiB/s":
+            proxy.set(bytes_per_second=1024)
+        else:
+            getattr(proxy, fault)()
+        posted = [await bob.channel(channel.id).post(f"mine {number}") for number in range(5)]
+        last = await _write(channel, 20)
+        if fault == "blackhole":
+            async with asyncio.timeout(30):
+                await gone.wait()
+        if fault != "1 KiB/s":
+            proxy.heal()
+        await reader.until(channel.id, last)
+        proxy.heal()
+        results = [await bob.result(message_id) for message_id in posted]
+        assert [each.seq for each in results] == sorted({each.seq for each in results})
+        await reader.until(channel.id, await _write(channel, 5))
+        assert await reader.findings() == []
+        mine = [event for event in reader.events if event.client_message_id in posted]
+        assert [event.client_message_id for event in mine] == posted
+
+
+async def test_a_node_that_was_killed_is_caught_up_with_from_the_log(start_node: StartNode) -> None:
+    """Its feed is gone and every cursor with it. Planted: a reset taken for a first day."""
+    node = await start_node()
+    async with _client(node.address, "alice") as alice, _client(node.address, "bob") as bob:
+        reader = Reader(bob)
+        await bob.events().ready()
+        channel = await alice.direct("bob")
+        await reader.until(channel.id, await _write(channel, 10))
+        for _ in range(2):
+            await node.kill()
+            await node.start()
+            await reader.until(channel.id, await _write(channel, 10))
+        assert await reader.findings() == []
+
+
+async def test_away_during_much_and_many_changes(node: NodeProcess) -> None:
+    """More than is replayed, and memberships that began and ended meanwhile: the user's windows, exactly.
+
+    Planted: a channel never met read from its first event; one that was left forgotten.
+    """
+    tokens = await parley.sign_up(node.address, "bob", PASSWORD)
+    state = parley.MemoryState()
+    async with _client(node.address, "alice") as alice:
+        left = await alice.create_group("left", ["bob"])
+        back = await alice.create_group("back", ["bob"])
+        quiet = await alice.create_group("quiet", ["bob"])
+        await _write(quiet, 3)
+        groups = [await alice.create_group(f"busy {number}", ["bob"]) for number in range(6)]
+        async with parley.connect(node.address, token=tokens, state=state) as bob:
+            before = Reader(bob)
+            await bob.events().ready()
+            await before.until(left.id, await _write(left, 2))
+            await before.until(quiet.id, await _write(quiet, 1))
+            before.events[-1].ack()
+        starts = {event.channel_id: event.seq for event in reversed(before.events)}
+        await asyncio.gather(*(_write(group, 200) for group in groups))
+        removed = (await left.remove("bob")).head_seq
+        await _write(left, 5)
+        await back.remove("bob")
+        await _write(back, 5)
+        await back.add(["@bob"])
+        last_back = await _write(back, 2)
+        new = await alice.create_group("new")
+        await _write(new, 4)
+        joined = (await new.add(["@bob"])).head_seq
+        last_new = await _write(new, 2)
+        async with parley.connect(node.address, token=tokens, state=state) as bob:
+            after = Reader(bob)
+            after.events = [*before.events]
+            for group in groups:
+                await after.until(group.id, (await group.info()).head_seq)
+            for channel_id, seq in ((left.id, removed), (back.id, last_back), (new.id, last_new)):
+                await after.until(channel_id, seq)
+            await after.until(quiet.id, await _write(quiet, 1))
+            assert await after.findings(**starts) == []
+            of_left = [event.seq for event in after.events if event.channel_id == left.id]
+            assert of_left[-1] == removed
+            of_back = [event.seq for event in after.events if event.channel_id == back.id]
+            assert of_back[-3:] == [last_back - 2, last_back - 1, last_back]
+            assert last_back - 3 not in of_back
+            of_new = [event.seq for event in after.events if event.channel_id == new.id]
+            assert of_new == list(range(joined, last_new + 1))
+            assert len(after.events) > 1_200
+
+
+async def test_of_two_servers_the_next_is_used_when_one_is_gone(start_node: StartNode) -> None:
+    """Stream and calls go on there, and come back. Planted: the stream moves and calls do not."""
+    node = await start_node(**QUICK)
+    async with FaultProxy(node.address) as one, FaultProxy(node.address) as two:
+        async with _client(node.address, "alice") as alice, _client([one.address, two.address], "bob") as bob:
+            reader = Reader(bob)
+            await bob.events().ready()
+            assert bob.status().server == one.address
+            channel = await alice.direct("bob")
+            for gone, left in ((one, two), (two, one)):
+                await reader.until(channel.id, await _write(channel, 5))
+                gone.set(refuse=True)
+                gone.cut()
+                sent = await bob.channel(channel.id).send("over there")
+                await reader.until(channel.id, max(sent.seq, await _write(channel, 5)))
+                assert bob.status().server == left.address
+                gone.heal()
+            assert await reader.findings() == []
