@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from parley_server.testing.sdk_stream import stream_findings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from tests.scenario.conftest import StartNode
 
@@ -193,3 +196,94 @@ async def test_of_two_servers_the_next_is_used_when_one_is_gone(start_node: Star
                 assert bob.status().server == left.address
                 gone.heal()
             assert await reader.findings() == []
+
+
+_PROGRAM = """
+import asyncio, json, sys, parley
+
+async def main():
+    address, tokens, state, channel_id, ids = json.loads(sys.argv[1])
+    async with parley.connect(
+        address, token=parley.Tokens.from_json(tokens), state=parley.SqliteState(state)
+    ) as client:
+        stream = client.events()
+        stream.acknowledges = False
+        await stream.ready()
+        print("ready", flush=True)
+
+        async def send():
+            for number, message_id in enumerate(ids):
+                await client.channel(channel_id).send(message_id, client_message_id=message_id)
+                print("sent", number, flush=True)
+
+        sending = asyncio.create_task(send())
+        async for event in stream:
+            print("got", event.seq, flush=True)
+            await event.ack()
+            print("acked", event.seq, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_program_misses_nothing_and_sends_nothing_twice(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    """SIGKILL between receipt and ack, and between send and reply, again and again.
+
+    Planted: positions stored before ack; removed from the outbox before the answer; ids made anew.
+    """
+    tokens = await parley.sign_up(node.address, "bob", PASSWORD)
+    async with _client(node.address, "alice") as alice:
+        channel = await alice.direct("bob")
+        first = (await channel.info()).head_seq + 1
+        ids = [parley.new_id() for _ in range(150)]
+        got: list[list[int]] = []
+        acked: set[int] = set()
+        sent = 0
+        last = 0
+        for kill in range(8):
+            arguments = json.dumps(
+                [node.address, tokens.to_json(), str(tmp_path / "state"), channel.id, ids[sent:]]
+            )
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", _PROGRAM, arguments), stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            got.append([])
+            lines = 0
+            async with asyncio.timeout(15):
+                while line := (await process.stdout.readline()).decode().split():
+                    if line[0] == "ready":
+                        last = await _write(channel, 10)
+                        continue
+                    lines += 1
+                    if line[0] == "got":
+                        assert int(line[1]) not in acked
+                        got[-1].append(int(line[1]))
+                    elif line[0] == "acked":
+                        acked.add(int(line[1]))
+                    else:
+                        sent += 1
+                    # Early and late in turn, and at the end not before everything is done.
+                    if lines == 7 + 5 * kill if kill < 7 else sent == len(ids) and last in acked:
+                        break
+                process.kill()
+                rest = (await process.stdout.read()).decode().splitlines()
+                await process.wait()
+            for line in (each.split() for each in rest):
+                if len(line) == 2:
+                    if line[0] == "got":
+                        got[-1].append(int(line[1]))
+                    elif line[0] == "acked":
+                        acked.add(int(line[1]))
+                    else:
+                        sent += 1
+        head = (await channel.info()).head_seq
+        handed_out = [seq for run in got for seq in run]
+        assert sorted(set(handed_out)) == list(range(first, max(handed_out) + 1))
+        for run in got:
+            assert run == list(range(run[0], run[-1] + 1)) if run else True
+        mine = [event async for event in channel.history(None) if event.client_message_id in ids]
+        assert [event.client_message_id for event in reversed(mine)] == ids
+        assert head >= max(handed_out)
