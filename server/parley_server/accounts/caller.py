@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated device of a user. `expire_time_ms` is when the access token that proved it runs out."""
+    """An authenticated device of a user. `expire_time_ms` is when the token that proved it runs out."""
 
     user_id: str
     device_id: str

@@ -131,8 +131,8 @@ class AccountService:
         user_id, folded = user_id_for(request_id), fold(username)
         known = await self._accounts.user(user_id)
         if known is None:
-            # Asked before hashing, so that a taken name costs nothing; the store decides all the same. The name
-            # may be this very call's, made by a repeat of it between the two questions.
+            # Asked before hashing, so that a taken name costs nothing; the store decides all the same. The
+            # name may be this very call's, made by a repeat of it between the two questions.
             known = await self._accounts.user_named(folded)
             if known is not None and known.user_id != user_id:
                 raise _username_taken()
