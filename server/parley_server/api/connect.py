@@ -206,6 +206,7 @@ class ChatStream:
             self._services,
             caller,
             self._session_id,
+            epoch=lambda: self._downstream.epoch,
             reply=self._reply,
             idle=self._finish_if_leaving,
             touch=lambda foreground: self.touch(foreground=foreground),

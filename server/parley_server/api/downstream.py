@@ -61,7 +61,7 @@ class Downstream:
         self.session = Session(OutboxLimits(limits.outbox_events, limits.outbox_bytes, frame_bytes))
         self._stream: DeviceStream | None = None
         self._user_id = ""
-        self._epoch = ""
+        self.epoch = ""
         self._cursor_prefix = ""
         self._writable = True
         self._taken: asyncio.Future[None] | None = None
@@ -115,7 +115,7 @@ class Downstream:
         session = self.session
         if session.phase is not Phase.LIVE:
             return
-        if cursor.epoch != self._epoch:
+        if cursor.epoch != self.epoch:
             session.suspect()
             self.start("catch up", self._catch_up())
             return
@@ -220,8 +220,8 @@ class Downstream:
         await services.rates.take("stream", user_id)
         await services.routes.add(user_id, route, lease_seconds=lease_seconds)
         joining = await services.joins.read(user_id, route.device_id, cursor, known)
-        self._epoch = joining.cursor.epoch
-        self._cursor_prefix = cursor_prefix(user_id, self._epoch)
+        self.epoch = joining.cursor.epoch
+        self._cursor_prefix = cursor_prefix(user_id, self.epoch)
         self.put(
             frames.welcome(
                 user_id,
@@ -243,7 +243,7 @@ class Downstream:
 
     async def _catch_up(self) -> None:
         session = self.session
-        await self._services.catch_up.run(session, self._user_id, self._epoch, self._room)
+        await self._services.catch_up.run(session, self._user_id, self.epoch, self._room)
         session.put(frames.caught_up())
         # Heads and events before this are in the queue: the cursor that covers them may follow.
         session.outbox.reach(session.position)

@@ -12,6 +12,7 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import status_of
 from parley_server.api.chat import sent_message
 from parley_server.api.interceptor import store_unavailable, too_large
+from parley_server.chat.cursor import says_more
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 
     from parley_server.accounts.caller import Caller
     from parley_server.api.stream_services import StreamServices
+    from parley_server.ports.positions import FeedCursor
 
 log = structlog.get_logger()
 
 
 class StreamRequests:
     """Serves what a client asks on its stream. `reply` takes each answer; `idle` is called when the last one
-    is out.
+    is out. `acknowledged` is the newest cursor that the client acknowledged here; `epoch` tells the stream's,
+    empty before its Welcome.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class StreamRequests:
         caller: Caller,
         session_id: str,
         *,
+        epoch: Callable[[], str],
         reply: Callable[[stream_pb2.Reply], None],
         idle: Callable[[], None],
         touch: Callable[[bool], None],
@@ -42,12 +46,14 @@ class StreamRequests:
         self._services = services
         self._caller = caller
         self._session_id = session_id
+        self._epoch = epoch
         self._reply = reply
         self._idle = idle
         self._touch = touch
         self._reauthenticated = reauthenticated
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending = asyncio.Lock()
+        self._kept: FeedCursor | None = None
         self.acknowledged = ""
 
     @property
@@ -114,8 +120,10 @@ class StreamRequests:
                     done = services.calls.post(caller, request.send_message)
                 reply.send_message.CopyFrom(sent_message(await done))
             case "ack_events":
-                services.calls.check_cursor(caller, request.ack_events)
-                self.acknowledged = request.ack_events.cursor
+                offered = services.calls.check_cursor(caller, request.ack_events)
+                # They may come late and in any order, and the last before the storing is not the newest.
+                if says_more(offered, self._kept, self._epoch()):
+                    self._kept, self.acknowledged = offered, request.ack_events.cursor
                 reply.ack_events.SetInParent()
             case "mark_read":
                 await services.rates.take("call", caller.user_id)

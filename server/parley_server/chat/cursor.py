@@ -30,3 +30,14 @@ def cursor_of(user_id: str, text: str) -> FeedCursor | None:
         return None
     cursor = FeedCursor(parts[2], int(parts[3]))
     return cursor if cursor_text(user_id, cursor) == text else None
+
+
+def says_more(offered: FeedCursor, kept: FeedCursor | None, epoch: str) -> bool:
+    """Whether a device that acknowledges `offered` after `kept` is further, on a stream of this epoch: a cursor
+    of another never takes the place of one of this.
+    """
+    if kept is None:
+        return True
+    if offered.epoch == kept.epoch:
+        return offered.position > kept.position
+    return kept.epoch != epoch
