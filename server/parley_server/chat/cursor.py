@@ -33,8 +33,8 @@ def cursor_of(user_id: str, text: str) -> FeedCursor | None:
 
 
 def says_more(offered: FeedCursor, kept: FeedCursor | None, epoch: str) -> bool:
-    """Whether a device that acknowledges `offered` after `kept` is further, on a stream of this epoch: a cursor
-    of another never takes the place of one of this.
+    """Whether a device that acknowledges `offered` after `kept` on a stream of this epoch is further: a
+    cursor of another epoch never takes the place of one of this.
     """
     if kept is None:
         return True
