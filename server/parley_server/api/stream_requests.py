@@ -139,6 +139,11 @@ class StreamRequests:
                     raise Refusal(
                         Reason.TOKEN_INVALID, "The token is of another device. Refresh this device's own."
                     )
+                if fresh.expire_time_ms <= services.clock.now_ms():
+                    # Calls have a leeway, a stream has none: it would end at once.
+                    raise Refusal(
+                        Reason.TOKEN_EXPIRED, "The access token has expired. Call Refresh for a new one."
+                    )
                 self._caller = fresh
                 self._reauthenticated(fresh)
                 reply.reauthenticate.expire_time.FromMilliseconds(fresh.expire_time_ms)
