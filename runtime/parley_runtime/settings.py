@@ -46,6 +46,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Log-ins of one user; one more logs the longest unused out."""
     streams: int = 20_000
     """Open streams on this node."""
+    streams_per_user: int = 100
+    """Open streams of one user on this node."""
     calls_beside_streams: int = 20_000
     """Open calls on this node beside its streams, half-sent ones included; one more is refused."""
     health_watches: int = 1000

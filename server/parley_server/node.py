@@ -195,6 +195,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             clock,
             settings.sessions,
             streams_limit=limits.streams,
+            streams_per_user_limit=limits.streams_per_user,
             waiting_limit_bytes=limits.outboxes_bytes,
             random=random.random,
         )

@@ -74,7 +74,7 @@ async def _write(channel: parley.Channel, count: int) -> int:
 
 @pytest.mark.parametrize("fault", ["cut", "reset", "half_close", "blackhole", "1 KiB/s"])
 async def test_a_bad_network_loses_nothing(start_node: StartNode, fault: str) -> None:
-    """Every event once and in order, the messages too. Planted: no second stream; the seqs not in Hello."""
+    """Every event once and in order, the messages too. Against: no second stream; the seqs not in Hello."""
     node = await start_node(**QUICK)
     async with FaultProxy(node.address) as proxy, AsyncExitStack() as stack:
         alice = await stack.enter_async_context(_client(node.address, "alice"))
@@ -114,7 +114,7 @@ async def test_a_bad_network_loses_nothing(start_node: StartNode, fault: str) ->
 
 
 async def test_a_node_that_was_killed_is_caught_up_with_from_the_log(start_node: StartNode) -> None:
-    """Its feed is gone and every cursor with it. Planted: a reset taken for a first day."""
+    """Its feed is gone and every cursor with it. Against: a reset taken for a first day."""
     node = await start_node()
     async with _client(node.address, "alice") as alice, _client(node.address, "bob") as bob:
         reader = Reader(bob)
@@ -131,7 +131,7 @@ async def test_a_node_that_was_killed_is_caught_up_with_from_the_log(start_node:
 async def test_away_during_much_and_many_changes(node: NodeProcess) -> None:
     """More than is replayed, and memberships that began and ended meanwhile: the user's windows, exactly.
 
-    Planted: a channel never met read from its first event; one that was left forgotten.
+    Against: a channel never met read from its first event; one that was left forgotten.
     """
     tokens = await parley.sign_up(node.address, "bob", PASSWORD)
     state = parley.MemoryState()
@@ -179,7 +179,7 @@ async def test_away_during_much_and_many_changes(node: NodeProcess) -> None:
 
 
 async def test_of_two_servers_the_next_is_used_when_one_is_gone(start_node: StartNode) -> None:
-    """Stream and calls go on there, and come back. Planted: the stream moves and calls do not."""
+    """Stream and calls go on there, and come back. Against: the stream moves and calls do not."""
     node = await start_node(**QUICK)
     async with FaultProxy(node.address) as one, FaultProxy(node.address) as two:
         async with _client(node.address, "alice") as alice, _client([one.address, two.address], "bob") as bob:
@@ -231,7 +231,7 @@ async def test_a_killed_program_misses_nothing_and_sends_nothing_twice(
 ) -> None:
     """SIGKILL between receipt and ack, and between send and reply, again and again.
 
-    Planted: positions stored before ack; removed from the outbox before the answer; ids made anew.
+    Against: positions stored before ack; removed from the outbox before the answer; ids made anew.
     """
     tokens = await parley.sign_up(node.address, "bob", PASSWORD)
     async with _client(node.address, "alice") as alice:

@@ -119,8 +119,8 @@ class ChatStream:
         services = self._services
         services.metrics.streams_open.inc()
         try:
-            services.sessions.admit(self)
             self._caller = services.authenticator.authenticate(stream.metadata)
+            services.sessions.admit(self, self._caller.user_id)
         except Refusal as refusal:
             self._end(refusal)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -62,26 +63,29 @@ class Sessions:
         settings: SessionSettings,
         *,
         streams_limit: int,
+        streams_per_user_limit: int,
         waiting_limit_bytes: int,
         random: Callable[[], float],
     ) -> None:
         self._clock = clock
         self._settings = settings
         self._streams_limit = streams_limit
+        self._streams_per_user_limit = streams_per_user_limit
         self._waiting_limit_bytes = waiting_limit_bytes
         self._waiting_bytes = 0
         self._random = random
         self._storing: set[asyncio.Task[None]] = set()
         self._open: set[OpenStream] = set()
         self._by_id: dict[str, OpenStream] = {}
+        self._per_user: Counter[str] = Counter()
         self._all_closed = asyncio.Event()
         self._stopping = False
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, stream: OpenStream) -> None:
-        """Count a new stream. Raises Refusal (SERVER_BUSY, NODE_STOPPING)."""
+    def admit(self, stream: OpenStream, user_id: str) -> None:
+        """Count a new stream of the user. Raises Refusal (SERVER_BUSY, NODE_STOPPING)."""
         if self._stopping:
             raise Refusal(
                 Reason.NODE_STOPPING, "This node is leaving. Connect again.", retry_after_seconds=1.0
@@ -92,7 +96,15 @@ class Sessions:
                 "This node holds as many streams as it may. Retry later.",
                 retry_after_seconds=5.0,
             )
+        if self._per_user[user_id] >= self._streams_per_user_limit:
+            # Else one account could take every place there is.
+            raise Refusal(
+                Reason.SERVER_BUSY,
+                f"You have {self._streams_per_user_limit} streams open on this node. Close some.",
+                retry_after_seconds=5.0,
+            )
         self._open.add(stream)
+        self._per_user[user_id] += 1
 
     def named(self, session_id: str, stream: OpenStream) -> None:
         """The stream has said Hello and is known by this id."""
@@ -100,7 +112,12 @@ class Sessions:
 
     def closed(self, session_id: str, stream: OpenStream) -> None:
         """The stream is gone."""
-        self._open.discard(stream)
+        if stream in self._open:
+            self._open.discard(stream)
+            user_id = stream.caller.user_id if stream.caller else ""
+            self._per_user[user_id] -= 1
+            if not self._per_user[user_id]:
+                del self._per_user[user_id]
         self._by_id.pop(session_id, None)
         if self._stopping and not self._open:
             self._all_closed.set()

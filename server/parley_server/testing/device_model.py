@@ -236,6 +236,7 @@ class World:
             self.clock,
             SETTINGS,
             streams_limit=1000,
+            streams_per_user_limit=1000,
             waiting_limit_bytes=LIMITS.outboxes_bytes,
             random=lambda: 0.0,
         )

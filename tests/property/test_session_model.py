@@ -195,7 +195,7 @@ class StreamMachine(RuleBasedStateMachine):
 
 TestStreamMachine = StreamMachine.TestCase
 TestStreamMachine.settings = settings(
-    max_examples=300,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     # A failure is printed as it was found: shrinking takes longer than a test may.
@@ -348,6 +348,7 @@ def _ping_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "plant",
     [
