@@ -79,6 +79,7 @@ class Follower:
         self._cursor_news = asyncio.Event()
         self._saving = asyncio.Lock()
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._run(), name="parley follower")
         self._keeper = asyncio.create_task(self._keep(), name="parley position keeper")
 
@@ -127,10 +128,16 @@ class Follower:
             raise self.last_error or TimedOut.after(timeout_seconds) from None
 
     async def aclose(self) -> None:
-        """Store what was acknowledged, tell the server, leave in good order."""
-        if self._closed:
-            return
-        self._closed = True
+        """Store what was acknowledged, tell the server, leave in good order.
+
+        Whoever is cancelled while waiting here leaves the closing under way; calling again waits for it.
+        """
+        if self._closing is None:
+            self._closed = True
+            self._closing = asyncio.create_task(self._close(), name="parley closing")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         self.handout.drop()
         self.handout.end(None)
         self._keeper.cancel()
