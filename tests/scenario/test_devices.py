@@ -132,8 +132,8 @@ async def test_own_messages_reach_the_senders_other_devices(client: RawClient) -
     """Sent on the phone's stream, by unary call and again: every device of the sender, the phone included,
     gets each once, in one order, with the client_message_id that the phone chose.
 
-    Planted once: a hub that passes over whoever sent; the tablet waited for ever. And a fan-out that clears
-    the id.
+    Planted once: a hub that hands a user's events to one session alone; the phone waited for ever. And a
+    fan-out that clears the id.
     """
     phone, bob = await client.sign_up(), await client.sign_up()
     tablet, laptop = await client.log_in(phone.username), await client.log_in(phone.username)
@@ -173,8 +173,8 @@ async def test_read_positions_merge_by_maximum_on_every_device(client: RawClient
     once: each is told only larger ones, all end with the largest, and a late smaller one is answered with
     what holds and told to nobody.
 
-    Planted once: `mark_read` of the store without its comparison; found by the answer. Announcing the
-    requested seq in place of what holds; found by a position that fell.
+    Planted once: `mark_read` of the store without its comparison; found by the answer. A feed
+    that announces smaller positions too; found by one that was told again.
     """
     phone, bob = await client.sign_up(), await client.sign_up()
     tablet, laptop = await client.log_in(phone.username), await client.log_in(phone.username)
@@ -409,7 +409,7 @@ async def test_who_is_revoked_or_suspended_ends_within_a_second(
     """Twenty streams of a device among sixty, one of them not reading: each is told why and ends within 1 s;
     those of others go on, with a revocation those of the user's other devices too.
 
-    Planted once: the streams ended by the sweep's second tick; found by the time. And `revoked` without its
+    Planted once: the streams ended 1.5 s later; found by the time. And `revoked` without its
     look at the device; found by the tablet's stream.
     """
     phone, bob = await client.sign_up(), await client.sign_up()

@@ -188,7 +188,7 @@ async def test_a_leaving_node_spreads_its_clients_and_they_lose_nothing(leaving:
     acknowledged messages among them; then it follows live.
 
     Planted once: no random part in the slots, all moments were the same; slots beyond the setting; GoAway
-    twice; RetryInfo left out.
+    twice; a RetryInfo of its own; GoAway that is not resumable.
     """
     async with RawClient(leaving.address) as client:
         people = [await client.sign_up() for _ in range(8)]
@@ -271,7 +271,7 @@ async def test_a_stream_that_comes_while_the_node_leaves_is_told_or_never_served
     """Streams are opened again and again around SIGTERM: each ends with GoAway and NODE_STOPPING, or
     was never taken; none ends in silence after its Welcome.
 
-    Planted once: `stop` over the streams that had said Hello alone.
+    Planted once: streams taken in while the node stops; they got a Welcome and then nothing.
     """
     async with RawClient(leaving.address) as client:
         person = await client.sign_up()
@@ -294,7 +294,8 @@ async def test_a_stream_that_comes_while_the_node_leaves_is_told_or_never_served
         await asyncio.gather(*opening)
         for stream in streams:
             outcome = await stream.end()
-            assert outcome.code.name == "UNAVAILABLE", outcome
+            # The transport may drop what it did not hand to anybody yet.
+            assert outcome.code.name in ("UNAVAILABLE", "CANCELLED"), outcome
             if stream.frames:
-                assert outcome.reason == "NODE_STOPPING"
+                assert outcome.brief == ("UNAVAILABLE", "NODE_STOPPING")
                 assert stream.frames[-1].controls[-1].HasField("go_away")
