@@ -21,3 +21,5 @@ def _deliver_most(self: Any, channel_id: str, first_seq: int, fields: Any, posit
 
 _planted: Any = Session
 _planted.deliver = _deliver_most
+# The short way past the outbox loses as much: it is not taken.
+_planted.pass_on = lambda *_arguments: None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from parley_server.api.stream_services import StreamServices
+    from parley_server.chat.outbox import Frame
     from parley_server.ports.positions import FeedCursor
     from parley_server.ports.routes import Route
     from parley_server.ports.stream import DeviceStream
@@ -89,6 +90,13 @@ class Downstream:
     ) -> None:
         """Take events of one channel; see Session.deliver."""
         self._services.metrics.events_delivered.inc(len(fields))
+        if self._writable:
+            frame = self.session.pass_on(channel_id, first_seq, fields, position)
+            if frame is not None:
+                self._write(frame)
+                if not self._writable:
+                    self.blocked_since = self._services.clock.monotonic()
+                return
         self._obey(self.session.deliver(channel_id, first_seq, fields, position))
 
     def control(self, field: bytes, position: int) -> None:
@@ -145,7 +153,7 @@ class Downstream:
         """Write what waits, as far as the transport takes it."""
         session = self.session
         while self._writable and len(session.outbox):
-            self._write_frame()
+            self._write(session.next_frame())
         if not self._writable and self.blocked_since is None:
             self.blocked_since = self._services.clock.monotonic()
         waiting_bytes = session.outbox.waiting_bytes
@@ -157,7 +165,7 @@ class Downstream:
     def write_rest(self) -> None:
         """Hand everything that waits to the transport, whether it takes more or not: the stream ends."""
         while len(self.session.outbox):
-            self._write_frame()
+            self._write(self.session.next_frame())
 
     def write_last(self, field: bytes) -> None:
         """Hand one field to the transport, past everything that waits: the stream ends."""
@@ -178,8 +186,7 @@ class Downstream:
             if task is not asyncio.current_task():
                 task.cancel()
 
-    def _write_frame(self) -> None:
-        frame = self.session.next_frame()
+    def _write(self, frame: Frame) -> None:
         message = frame.message
         if frame.position is not None:
             message += cursor_field(f"{self._cursor_prefix}{frame.position}")

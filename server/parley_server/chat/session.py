@@ -192,6 +192,29 @@ class Session:
         self._next_seq[channel_id] = end
         return self._advance(position, Verdict.TAKEN)
 
+    def pass_on(
+        self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
+    ) -> Frame | None:
+        """As `deliver`, when nothing waits and everything fits: the frame to write now, past the outbox.
+        None: nothing was taken, `deliver` must be asked.
+        """
+        if (
+            self.phase is not Phase.LIVE
+            or self.outbox
+            or self._ahead
+            or self._next_seq.get(channel_id) != first_seq
+            or channel_id in self._unsure
+            or (position is not None and position != self.position + 1)
+        ):
+            return None
+        message = b"".join(fields)
+        if len(message) > self._limits.frame_bytes:
+            return None
+        self._next_seq[channel_id] = first_seq + len(fields)
+        if position is not None:
+            self.position = self.sent_position = position
+        return Frame(message, position)
+
     def put(self, field: bytes) -> None:
         """Queue a reply, or news about the stream."""
         self.outbox.add(field)

@@ -192,11 +192,17 @@ class World:
     """
 
     def __init__(
-        self, stores: Stores, channels: Mapping[str, HistoryVisibility], *, wire_frames: int = 1
+        self,
+        stores: Stores,
+        channels: Mapping[str, HistoryVisibility],
+        *,
+        wire_frames: int = 1,
+        limits: Limits = LIMITS,
     ) -> None:
         self.loop = SteppedLoop()
         self.gates = Gates(self.loop)
         self.wire_frames = wire_frames
+        self._limits = limits
         self._visibility = dict(channels)
         self._stores = stores
         self._log, self._projections, self._positions = stores.log, stores.projections, stores.positions
@@ -237,7 +243,7 @@ class World:
             SETTINGS,
             streams_limit=1000,
             streams_per_user_limit=1000,
-            waiting_limit_bytes=LIMITS.outboxes_bytes,
+            waiting_limit_bytes=self._limits.outboxes_bytes,
             random=lambda: 0.0,
         )
         ids = iter(range(1_000_000))
@@ -256,7 +262,7 @@ class World:
                 heads,
                 positions,
                 watch_above_members=500,
-                replay_limit_events=LIMITS.replay_events,
+                replay_limit_events=self._limits.replay_events,
             ),
             catch_up=CatchUp(
                 History(log, projections, page_limit_bytes=200),
@@ -272,7 +278,7 @@ class World:
             sessions=sessions,
             clock=self.clock,
             metrics=METRICS,
-            limits=LIMITS,
+            limits=self._limits,
             session_settings=SETTINGS,
             new_session_id=lambda: f"session{next(ids)}",
             new_error_id=lambda: "error",

@@ -207,3 +207,32 @@ def test_positions_that_wait_are_bounded() -> None:
         verdicts.append(session.put_mark(b"", position))
     assert verdicts[-1] is Verdict.MISSING
     assert verdicts.count(Verdict.MISSING) == 1
+
+
+def test_the_short_way_is_taken_only_when_nothing_waits_and_nothing_is_missing() -> None:
+    """It says and does what the outbox would. Taken beside something that waits it would overtake it."""
+    session = live(a=5)
+    fields = [encoded("a", 6), encoded("a", 7)]
+    assert session.pass_on("a", 6, fields, 1) == (b"".join(fields), 1)
+    assert (session.next_seq_of("a"), session.position, session.sent_position) == (8, 1, 1)
+    later = [encoded("a", 8)]
+    assert session.pass_on("a", 9, later, None) is None
+    assert session.pass_on("a", 7, later, None) is None
+    assert session.pass_on("b", 1, later, None) is None
+    assert session.pass_on("a", 8, later, 3) is None
+    assert session.pass_on("a", 8, later, 1) is None
+    session.put(b"reply")
+    assert session.pass_on("a", 8, later, 2) is None
+    session.next_frame()
+    assert session.pass_on("a", 8, later, 2) == (later[0], 2)
+    assert session.suspect()
+    assert session.pass_on("a", 9, [encoded("a", 9)], 3) is None
+
+
+def test_what_is_more_than_a_frame_goes_through_the_outbox() -> None:
+    session = Session(OutboxLimits(frame_bytes=20))
+    session.hello()
+    session.join(Start(0, {"a": 1}))
+    assert session.caught_up(0)
+    assert session.pass_on("a", 1, [b"x" * 10, b"x" * 11], 1) is None
+    assert session.pass_on("a", 1, [b"x" * 10, b"x" * 10], 1) is not None
