@@ -224,3 +224,16 @@ async def test_without_a_fresh_token_every_stream_ends_with_its_own(client: RawC
     for stream in (again, subscribed):
         assert not stream.events
         stream.cancel()
+
+
+async def test_an_older_token_does_not_shorten_a_stream(
+    client: RawClient, token_of: Callable[[Person, float], str]
+) -> None:
+    """Two renewals may overtake each other: the later expiry holds, and is what both are told."""
+    phone = await client.sign_up()
+    stream = await client.connect(phone)
+    later = int(time.time()) + 600
+    for expire_time in (later, later - 300):
+        reply = await _reauthenticate(stream, token_of(phone, expire_time))
+        assert reply.reauthenticate.expire_time.seconds == later
+    stream.cancel()

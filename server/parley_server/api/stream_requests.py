@@ -144,9 +144,11 @@ class StreamRequests:
                     raise Refusal(
                         Reason.TOKEN_EXPIRED, "The access token has expired. Call Refresh for a new one."
                     )
-                self._caller = fresh
-                self._reauthenticated(fresh)
-                reply.reauthenticate.expire_time.FromMilliseconds(fresh.expire_time_ms)
+                if fresh.expire_time_ms > caller.expire_time_ms:
+                    # Renewals may overtake each other: an older token must not shorten the stream's life.
+                    self._caller = fresh
+                    self._reauthenticated(fresh)
+                reply.reauthenticate.expire_time.FromMilliseconds(self._caller.expire_time_ms)
             case _:
                 raise Refusal(
                     Reason.UNKNOWN_REQUEST,
