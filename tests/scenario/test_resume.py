@@ -10,10 +10,12 @@ import pytest
 
 from parley.channel.v1 import channel_service_pb2
 from parley.chat.v1 import chat_service_pb2, message_requests_pb2, stream_pb2
-from parley_server.testing.raw_client import Person, RawClient, RawStream
+from parley_server.testing.raw_client import Person, RawClient, RawStream, message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.scenario.conftest import StartNode
 
     from parley_server.testing.node_process import NodeProcess
 
@@ -120,6 +122,31 @@ async def _send_many(client: RawClient, sender: Person, channel_id: str, count: 
     return last
 
 
+async def _send_many_quickly(client: RawClient, sender: Person, channel_id: str, count: int) -> int:
+    """As `_send_many`, pipelined on streams."""
+
+    async def run(share: int) -> int:
+        stream = await client.connect(sender)
+        sent = last = 0
+        while sent < share or len(stream.replies) < sent:
+            while sent < share and sent - len(stream.replies) < 30:
+                sent += 1
+                await stream.send(request_id=sent, send_message=message(channel_id, "x"))
+            await stream.read()
+            # The sender's own events are of no interest here, and many.
+            stream.events.clear()
+            stream.frames.clear()
+        for reply in stream.replies.values():
+            assert reply.send_message.seq, reply
+            last = max(last, reply.send_message.seq)
+        stream.cancel()
+        return last
+
+    # Every stream of the sender gets all events too: few are quicker than many.
+    streams = 2
+    return max(await asyncio.gather(*(run(count // streams) for _ in range(streams))))
+
+
 async def _pair(client: RawClient) -> tuple[Person, Person, str]:
     ann, bob = await client.sign_up(), await client.sign_up()
     return ann, bob, await client.direct(ann, bob)
@@ -150,6 +177,137 @@ async def test_what_was_missed_is_replayed_in_order(client: RawClient, count: in
     await stayed.follow(channel_id, last)
     assert device.events == stayed.events
     assert device.cursor == stayed.cursor
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_a_hundred_thousand_missed_events(start_node: StartNode) -> None:
+    """Told by one head, fetched in pages of 200: as on the device that stayed and got each one live."""
+    # The device that stays only reads.
+    node = await start_node(**{"sessions.lease_seconds": 600})
+    async with RawClient(node.address) as client:
+        await _miss_a_hundred_thousand(client)
+
+
+async def _miss_a_hundred_thousand(client: RawClient) -> None:
+    ann, bob, channel_id = await _pair(client)
+    stayed = Device(client, bob)
+    device = Device(client, await client.log_in(bob.username))
+    await stayed.come()
+    await device.come()
+    await device.go()
+    stream = stayed.stream
+    assert stream is not None
+    following = asyncio.create_task(
+        stream.until(lambda: stream.events and stream.events[-1].seq == 100_003, 200)
+    )
+    assert await _send_many_quickly(client, ann, channel_id, 100_000) == 100_003
+    await following
+    await stayed.follow(channel_id, 100_003)
+    assert await device.come() == "digested"
+    assert device.stream is not None
+    assert sum(frame.ByteSize() for frame in device.stream.frames) < 64 * 1024
+    assert device.events == stayed.events
+    assert len(device.events[channel_id]) == 100_001
+    await device.go()
+    assert await device.come() == "continued"
+
+
+async def _channels(client: RawClient, owner: Person, member: Person, count: int) -> list[str]:
+    found: list[str] = []
+    for start in range(0, count, 100):
+        found += await asyncio.gather(
+            *(client.group(owner, [member]) for _ in range(min(100, count - start)))
+        )
+    return found
+
+
+async def _check_digests(client: RawClient, count: int) -> None:
+    """RESET and DIGEST name what they must, newest activity first, in frames of at most 64 KiB."""
+    ann, bob = await client.sign_up(), await client.sign_up()
+    channels = await _channels(client, ann, bob, count)
+    device = Device(client, bob)
+    assert await device.come() == "reset"
+    assert device.stream is not None
+    assert set(device.events) == set(channels)
+    _check_frames(device.stream)
+    # The newest are known from before; half of the channels go on while the device is away.
+    await device.go()
+    active = channels[::2]
+    for channel_id in active:
+        await client.send(ann, channel_id)
+    assert await device.come(say_known=False) == "digested"
+    assert device.stream is not None
+    _check_frames(device.stream)
+    assert _told(device.stream) == list(reversed(active))
+    stayed = Device(client, await client.log_in(bob.username))
+    assert await stayed.come() == "reset"
+    assert stayed.stream is not None
+    _check_frames(stayed.stream)
+    told = _told(stayed.stream)
+    assert sorted(told) == sorted(channels)
+    assert told[: len(active)] == list(reversed(active))
+    assert {name: seqs[-1] for name, seqs in device.events.items()} == {
+        name: seqs[-1] for name, seqs in stayed.events.items()
+    }
+
+
+def _told(stream: RawStream) -> list[str]:
+    controls = [control for frame in stream.frames for control in frame.controls]
+    return [head.channel_id for control in controls for head in control.digest.heads]
+
+
+def _check_frames(stream: RawStream) -> None:
+    for frame in stream.frames:
+        assert frame.ByteSize() <= 64 * 1024 or len(frame.events) == 1
+
+
+async def test_digests_come_newest_first(client: RawClient) -> None:
+    """Caught when a reset's pages came in the order of the channel ids."""
+    await _check_digests(client, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_user_with_five_thousand_channels(client: RawClient) -> None:
+    """Thirteen pages, none larger than a frame; half of it again after the device was away."""
+    await _check_digests(client, 5000)
+
+
+async def test_what_is_written_while_the_feed_is_silent_is_told_by_the_known_head(client: RawClient) -> None:
+    """A client that states an older seq than the head lacks something, whatever its cursor says. Caught
+    when only the feed was asked: an event announced just after the join was taken for had.
+    """
+    ann, bob, channel_id = await _pair(client)
+    device = Device(client, bob)
+    await device.come()
+    last = await _send_many(client, ann, channel_id, 5)
+    await device.follow(channel_id, last)
+    await device.go()
+    # As if the events had come by no stream.
+    device.events[channel_id] = [3, 4, 5]
+    assert await device.come() == "replayed"
+    assert device.events[channel_id] == [3, 4, 5, 6, 7, 8]
+
+
+async def test_a_channel_that_was_not_named_is_told_when_something_happens_in_it(client: RawClient) -> None:
+    """Its head comes as a digest, later events as events."""
+    ann, bob, channel_id = await _pair(client)
+    device = Device(client, bob)
+    await device.come()
+    await device.go()
+    assert await device.come(say_known=False) == "continued"
+    stream = device.stream
+    assert stream is not None
+    first = (await client.send(ann, channel_id)).seq
+    await stream.until(lambda: any(control.HasField("digest") for control in stream.controls))
+    assert [(head.channel_id, head.head_seq) for head in stream.control("digest").heads] == [
+        (channel_id, first)
+    ]
+    await stream.caught_up()
+    second = (await client.send(ann, channel_id)).seq
+    await device.follow(channel_id, second)
+    assert device.events[channel_id] == [3, first, second]
 
 
 async def test_one_more_than_may_be_replayed_is_a_digest(client: RawClient) -> None:

@@ -266,10 +266,15 @@ class RawStream:
 class RawClient:
     """One connection to one node with a stub per service."""
 
-    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self, address: str, credentials: grpc.ChannelCredentials | None = None, *, reads_ahead: bool = True
+    ) -> None:
+        """Without `reads_ahead` little more than 64 KiB is taken that nobody reads; else it may be 16 MiB."""
         self.address = address
         # A connection of its own each time: the process shares subchannels otherwise.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        if not reads_ahead:
+            options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 * 1024)]
         self.channel: Any = (
             grpc.aio.insecure_channel(address, options=options)
             if credentials is None
