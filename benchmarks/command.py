@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from benchmarks import deliveries, history, idle, sending
+from benchmarks import deliveries, history, idle, resuming, sending
 from benchmarks.figures import FORMAT, Run, Scenario
 from benchmarks.machine import ROOT, Cores, MachineUnfit, commit, host_facts
 from benchmarks.parties import SETTINGS, GeneratorFailed
@@ -25,7 +25,8 @@ from benchmarks.scale import FULL, QUICK, Bench
 from parley_server.testing.node_process import NodeFailed
 
 SCENARIOS = {
-    scenario.LETTER: (scenario.TITLE, scenario.measure) for scenario in (sending, deliveries, idle, history)
+    scenario.LETTER: (scenario.TITLE, scenario.measure)
+    for scenario in (sending, deliveries, idle, history, resuming)
 }
 RESULTS = ROOT / "benchmarks" / "results"
 STOPPED_EXIT_CODE = 130

@@ -42,10 +42,13 @@ HEARTBEAT_REPLY = b"\x08\x01\x3a"
 
 
 class Device(msgspec.Struct, frozen=True):
-    """One client: its token, and the channel it writes to or reads (empty: none)."""
+    """One client: its token, the channel it writes to or reads (empty: none), and the cursor it comes back
+    with.
+    """
 
     token: str
     channel_id: str = ""
+    cursor: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -112,7 +115,7 @@ class Stream:
         self._call_id = self._connection.start(CONNECT, self._joining, self._ended)
         self.send(
             stream_pb2.ConnectRequest(
-                hello=stream_pb2.Hello(client="parley-bench/1", foreground=False)
+                hello=stream_pb2.Hello(client="parley-bench/1", foreground=False, cursor=self.device.cursor)
             ).SerializeToString()
         )
         await self._caught_up

@@ -59,12 +59,12 @@ class PreparedFolder:
         self._projections = SqliteProjections(database)
         self._issuer = issuer
 
-    def device(self, user_id: str, number: int, channel_id: str = "") -> Device:
+    def device(self, user_id: str, number: int, channel_id: str = "", cursor: str = "") -> Device:
         """A log-in of the user, with an access token for an hour."""
         device_id = device_id_for(user_id, str(number))
         now_ms = SystemClock().now_ms()
         claims = AccessClaims(user_id, device_id, False, now_ms + TOKEN_LIFETIME_MS)
-        return Device(self._issuer.issue(claims, now_ms), channel_id)
+        return Device(self._issuer.issue(claims, now_ms), channel_id, cursor)
 
     async def direct_channels(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
         """Make the direct channels of these pairs."""

@@ -30,6 +30,8 @@ class Scale:
     idle_seconds: float
     short_history: int
     long_history: int
+    returning_devices: int
+    returning_channels: tuple[int, ...]
 
 
 FULL = Scale(
@@ -47,6 +49,8 @@ FULL = Scale(
     idle_seconds=4.0,
     short_history=1000,
     long_history=1_000_000,
+    returning_devices=1000,
+    returning_channels=(1, 50),
 )
 QUICK = Scale(
     rounds=2,
@@ -63,6 +67,8 @@ QUICK = Scale(
     idle_seconds=0.3,
     short_history=100,
     long_history=2000,
+    returning_devices=20,
+    returning_channels=(1, 3),
 )
 
 

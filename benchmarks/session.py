@@ -6,8 +6,10 @@ of several rounds, since this is about the code and not about the machine.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +24,11 @@ from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.positions import MemoryPositions
 from parley_server.backends.memory.projections import MemoryProjections
 from parley_server.backends.memory.routes import MemoryRoutes
+from parley_server.chat import codec
 from parley_server.chat.audience import Audience
 from parley_server.chat.event import HistoryVisibility
 from parley_server.chat.framing import event_field
-from parley_server.testing.device_model import USER, Stores, World
+from parley_server.testing.stream_world import USER, Stores, World
 
 if TYPE_CHECKING:
     from parley_runtime.refusal import Refusal
@@ -34,6 +37,7 @@ SESSIONS = 1000
 DELIVERIES = 30
 ROUNDS = 7
 EVENT_BYTES = 300
+LAGGING_EVENTS = 600
 
 
 class Sink:
@@ -53,8 +57,7 @@ class Sink:
         raise AssertionError(f"ended: {refusal}")
 
 
-def measure(batch: int, *, slow: bool) -> float:
-    """Microseconds per event and session, for batches of so many events."""
+def _world(*, slow: bool) -> tuple[World, list[tuple[ChatStream, Sink]]]:
     stores = Stores(MemoryMessageLog(), MemoryProjections(), MemoryPositions(), MemoryFeed, MemoryRoutes)
     world = World(stores, {"a": HistoryVisibility.FROM_JOINING}, limits=Limits())
     world.gates.open_all()
@@ -69,6 +72,12 @@ def measure(batch: int, *, slow: bool) -> float:
             world.loop.spin(stream.writable)
         streams.append((stream, sink))
     world.loop.spin()
+    return world, streams
+
+
+def measure(batch: int, *, slow: bool) -> float:
+    """Microseconds per event and session, for batches of so many events."""
+    world, streams = _world(slow=slow)
     seq, position = len(world.writers["a"].events) + 1, 2
     field = event_field(b"x" * EVENT_BYTES)
     audience = Audience({USER}, {})
@@ -94,6 +103,23 @@ def measure(batch: int, *, slow: bool) -> float:
     return best / (SESSIONS * DELIVERIES * batch) * 1e6
 
 
+def lagging_kib() -> float:
+    """KiB of Python memory that a session holds whose client takes nothing, beyond what it held before."""
+    world, streams = _world(slow=True)
+    gc.collect()
+    tracemalloc.start()
+    for _ in range(LAGGING_EVENTS):
+        # Through the log: what lags reads from there.
+        world.write("a", "say")
+    gc.collect()
+    logged = sum(len(codec.encode(event)) for event in world.writers["a"].events) / 1024
+    held = tracemalloc.get_traced_memory()[0] / 1024
+    tracemalloc.stop()
+    assert all(stream.droppable_bytes == 0 for stream, _ in streams), "not all lag"
+    world.close()
+    return (held - logged) / SESSIONS
+
+
 def main() -> None:
     """Print the figures."""
     for slow in (False, True):
@@ -101,6 +127,7 @@ def main() -> None:
         for batch in (1, 10):
             microseconds = measure(batch, slow=slow)
             print(f"{kind:20} batches of {batch:2}: {microseconds:6.2f} µs per event and session")
+    print(f"a session that lags holds {lagging_kib():.1f} KiB more, after {LAGGING_EVENTS} events")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from parley_server.chat.history import History
 from parley_server.chat.outbox import Outbox
 from parley_server.chat.session import Phase, Session, Start, Verdict
 from parley_server.ports.message_log import LARGEST_SEQ
-from parley_server.testing.device_model import SETTINGS, Device, Stores, World
+from parley_server.testing.device_model import Device
+from parley_server.testing.stream_world import SETTINGS, Stores, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,8 @@ BUGS = {
 
 # Found by devices that stay, not by those that come back.
 CALM = {("removed_member_served",)}
+# A device that names its channels is compared with their heads, whatever the feed says.
+UNNAMED = {("announcement_lost",)}
 
 
 @pytest.mark.slow
@@ -55,6 +58,8 @@ def test_a_planted_bug_is_found(
         )
         data = tmp_path / f"node{number}"
         habits = Habits() if bug in CALM else RESTLESS
+        if bug in UNNAMED:
+            habits = replace(habits, names_no_channels=1.0)
         report = run_devices(plan, Demands(), *bug, habits=habits, data=data, keep=False)
         if BUGS[bug] in report.kinds:
             return

@@ -25,6 +25,7 @@ FIGURES = {
     "b": {"deliveries/s", "deliveries per CPU second", "messages/s", "ack p50", "events per frame"},
     "c": {"RSS per session", "PSS per session", "CPU per session", "CPU to open a session"},
     "d": {"page p50", "page p95", "page p99", "node CPU per page", "page size"},
+    "e": {"until all are live", "CPU per device", "read per device"},
 }
 
 
@@ -53,7 +54,7 @@ def run(record: bytes) -> Run:
 
 def test_record_has_all_scenarios_with_their_figures(run: Run) -> None:
     assert run.format == FORMAT
-    assert [scenario.letter for scenario in run.scenarios] == ["a", "b", "c", "d"]
+    assert [scenario.letter for scenario in run.scenarios] == ["a", "b", "c", "d", "e"]
     for scenario in run.scenarios:
         for case in scenario.cases:
             assert all(figure.rounds for figure in case.figures)
