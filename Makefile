@@ -39,7 +39,7 @@ robustness: python-deps ## Kill nodes and break networks under load, and check e
 .PHONY: model
 model: python-deps ## Play many schedules of the model test (SCHEDULES=100000 SEED=0)
 	@PARLEY_MODEL_SCHEDULES=$(or $(SCHEDULES),100000) PARLEY_MODEL_SEED=$(or $(SEED),0) \
-		$(PYTHON_BIN)/python -m pytest --timeout=0 tests/model/test_owner_model.py $(ARGS)
+		$(PYTHON_BIN)/python -m pytest --timeout=0 tests/model/test_owner_model.py tests/property/test_session_model.py $(ARGS)
 
 .PHONY: check
 check: check-format check-lint check-types check-imports check-contract check-generated ## Run every check that is not a test (make -k check: go on after a failure)

@@ -6,6 +6,7 @@ Each planted bug is found by the same machine.
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -348,20 +349,24 @@ def _ping_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "announced", lambda self, position: None)
 
 
+# These take a minute or more to be found. The robustness tests plant the same bugs in a real node.
+LONG = pytest.mark.skipif("PARLEY_MODEL_SCHEDULES" not in os.environ, reason="takes minutes: make model")
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "plant",
     [
         _skipped_splice,
-        _cursor_ahead_of_delivery,
-        _cursor_ahead_after_a_lag,
+        pytest.param(_cursor_ahead_of_delivery, marks=LONG),
+        pytest.param(_cursor_ahead_after_a_lag, marks=LONG),
         _epoch_not_changed,
         _position_reused,
         _announcement_lost,
         _announcement_repeated_late,
         _dropping_without_lagging,
-        _read_beyond_head,
+        pytest.param(_read_beyond_head, marks=LONG),
         _gap_ignored,
         _heads_taken_for_what_clients_have,
         _known_heads_ignored,
