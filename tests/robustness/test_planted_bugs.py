@@ -27,6 +27,10 @@ BUGS = {
 }
 
 
+# A channel whose projections stay behind shows it in inboxes, or takes no more messages: whichever comes first.
+ALSO_FOUND_AS = {"never_caught_up": Kind.UNANSWERED}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("bug", BUGS)
@@ -42,6 +46,6 @@ def test_a_planted_bug_is_found(run_plan: RunPlan, seed: int, bug: str, tmp_path
             drain_seconds=2.0,
         )
         report = run_plan(plan, Demands(), bug, data=tmp_path / f"node{number}", keep=False)
-        if BUGS[bug] in report.kinds:
+        if report.kinds & {BUGS[bug], ALSO_FOUND_AS.get(bug, BUGS[bug])}:
             return
     pytest.fail(f"{bug} was not found as {BUGS[bug].name}:\n{report.text()}")
