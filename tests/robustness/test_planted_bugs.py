@@ -27,7 +27,7 @@ BUGS = {
 }
 
 
-# A channel whose projections stay behind shows it in inboxes, or takes no more messages: whichever comes first.
+# A channel whose projections stay behind shows it in inboxes, or takes no more messages: what comes first.
 ALSO_FOUND_AS = {"never_caught_up": Kind.UNANSWERED}
 
 
