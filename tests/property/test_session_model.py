@@ -106,6 +106,38 @@ class StreamMachine(RuleBasedStateMachine):
             self.world.write(channel_id, "say")
             self.world.gates.let_all_pass()
 
+    @rule(held=channels, other=channels)
+    def a_delivery_is_held_up(self, held: str, other: str) -> None:
+        """Announced and not delivered, while a later announcement is delivered and read."""
+        gates = self.world.gates
+        gates.let_all_pass()
+        self.world.write(held, "say")
+        for _ in range(5):
+            gates.let_pass(-1)
+        self.world.write(other, "say")
+        for _ in range(6):
+            gates.let_pass(-1)
+        for device in self.devices:
+            device.read_one()
+
+    @rule(channel_id=channels)
+    def a_removal_is_slow_to_be_projected(self, channel_id: str) -> None:
+        """It is in the log, and more after it, when a device comes back to the channel."""
+        world, gates, device = self.world, self.world.gates, self.devices[0]
+        world.write(channel_id, "add")
+        self.a_device_comes_and_reads(0, named=True)
+        device.vanish()
+        world.write(channel_id, "say")
+        gates.let_all_pass()
+        world.write(channel_id, "remove")
+        world.write(channel_id, "say")
+        held = len(gates.waiting)
+        device.come(named=True)
+        for _ in range(80):
+            if len(gates.waiting) > held:
+                gates.let_pass(-1)
+            device.read_one()
+
     @precondition(lambda self: self.world.publishing)
     @rule(number=numbers)
     def an_owner_dies(self, number: int) -> None:
@@ -349,7 +381,7 @@ def _ping_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "announced", lambda self, position: None)
 
 
-# These take a minute or more to be found. The robustness tests plant the same bugs in a real node.
+# This takes a minute or more to be found.
 LONG = pytest.mark.skipif("PARLEY_MODEL_SCHEDULES" not in os.environ, reason="takes minutes: make model")
 
 
@@ -359,14 +391,14 @@ LONG = pytest.mark.skipif("PARLEY_MODEL_SCHEDULES" not in os.environ, reason="ta
     "plant",
     [
         _skipped_splice,
-        pytest.param(_cursor_ahead_of_delivery, marks=LONG),
+        _cursor_ahead_of_delivery,
         pytest.param(_cursor_ahead_after_a_lag, marks=LONG),
         _epoch_not_changed,
         _position_reused,
         _announcement_lost,
         _announcement_repeated_late,
         _dropping_without_lagging,
-        pytest.param(_read_beyond_head, marks=LONG),
+        _read_beyond_head,
         _gap_ignored,
         _heads_taken_for_what_clients_have,
         _known_heads_ignored,

@@ -100,7 +100,7 @@ class Batch:
     """Events that were committed together, and the members after them."""
 
     channel_id: str
-    members_after: frozenset[str]
+    members_after: tuple[str, ...]
     events: tuple[Event, ...]
 
 
@@ -225,7 +225,7 @@ class World:
         events = tuple(writer.events[before:])
         if events:
             self._append(channel_id, before)
-            batch = Batch(channel_id, frozenset(members), events)
+            batch = Batch(channel_id, tuple(sorted(members)), events)
             self.batches.append(batch)
             self.publish(batch)
 
