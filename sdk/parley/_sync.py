@@ -185,12 +185,12 @@ class Sync:
                     self._behind[channel_id] = head.head_seq
 
     def _told_all(self) -> None:
-        if self._reset and self._begun:
-            # A channel that a reset does not name was left while the device was away: its end is still to be
-            # read.
+        if self._reset:
+            # A channel that a reset does not name was left while the device was away, or since a digest that
+            # broke off: its end is still to be read.
             for channel_id in self.seqs:
                 if channel_id not in self._named:
-                    self._behind.setdefault(channel_id, None)
+                    self._behind[channel_id] = None
         self._reset = False
         self._told = self._begun = True
 
