@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.robustness.conftest import DevicesPlan
 
-TRIES = 3
+TRIES = 10
 BUGS = {
     ("heads_before_listening",): Kind.MISSED,
     ("cursor_ahead",): Kind.CURSOR_AHEAD,
