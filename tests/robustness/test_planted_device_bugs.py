@@ -41,7 +41,7 @@ UNNAMED = {("announcement_lost",)}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("bug", BUGS, ids="+".join)
 def test_a_planted_bug_is_found(
     run_devices: DevicesPlan, seed: int, bug: tuple[str, ...], tmp_path: Path
