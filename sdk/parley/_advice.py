@@ -30,6 +30,11 @@ _BY_REASON = {
     "SESSION_NOT_FOUND": Advice.RESYNC,
     "SLOW_READER": Advice.RESYNC,
     "LEASE_EXPIRED": Advice.RESYNC,
+    "TOO_MANY_REACTIONS": Advice.GIVE_UP,
+    "TOO_MANY_PINS": Advice.GIVE_UP,
+    "TOO_MANY_INVITES": Advice.GIVE_UP,
+    "TOO_MANY_BANS": Advice.GIVE_UP,
+    "TOO_MANY_CONTACTS": Advice.GIVE_UP,
 }
 
 _BY_CODE = {

@@ -72,6 +72,10 @@ class SignUpClosed(ParleyError):
     """PERMISSION_DENIED: this server does not let people sign up by themselves."""
 
 
+class NotAuthor(ParleyError):
+    """PERMISSION_DENIED: only who wrote a message may change it."""
+
+
 class UserNotFound(ParleyError):
     """NOT_FOUND: no such user."""
 
@@ -90,6 +94,10 @@ class DeviceNotFound(ParleyError):
 
 class SessionNotFound(ParleyError):
     """NOT_FOUND: no such open session of the caller's device."""
+
+
+class InviteNotFound(ParleyError):
+    """NOT_FOUND: the invite is unknown, expired, used up or revoked, or not for you."""
 
 
 class UsernameTaken(ParleyError):
@@ -116,6 +124,38 @@ class SelfChannel(ParleyError):
     """FAILED_PRECONDITION: a direct channel with oneself."""
 
 
+class EditWindowOver(ParleyError):
+    """FAILED_PRECONDITION: the time in which a message may be edited is over."""
+
+
+class MessageDeleted(ParleyError):
+    """FAILED_PRECONDITION: the message was deleted."""
+
+
+class NestedThread(ParleyError):
+    """FAILED_PRECONDITION: a message of a thread cannot begin another thread."""
+
+
+class UserBanned(ParleyError):
+    """FAILED_PRECONDITION: the user is banned from the channel. Unban first."""
+
+
+class Blocked(ParleyError):
+    """FAILED_PRECONDITION: one of the two users blocked the other."""
+
+
+class UserDeleted(ParleyError):
+    """FAILED_PRECONDITION: the other user of a direct channel deleted the account."""
+
+
+class WrongPassword(ParleyError):
+    """FAILED_PRECONDITION: the password given is not the account's."""
+
+
+class LastOperator(ParleyError):
+    """FAILED_PRECONDITION: the last operator cannot delete the account. Make another operator first."""
+
+
 class RateLimited(ParleyError):
     """RESOURCE_EXHAUSTED: too many calls. RetryInfo says when to try again."""
 
@@ -137,10 +177,34 @@ class ChannelBusy(ParleyError):
 
 
 class ServerBusy(ParleyError):
-    """RESOURCE_EXHAUSTED: the server holds as many streams or waiting log-ins as it may.
+    """RESOURCE_EXHAUSTED: the server has as many streams, health watches or log-ins as it takes.
 
     RetryInfo says when.
     """
+
+
+class SlowMode(ParleyError):
+    """RESOURCE_EXHAUSTED: slow mode: the member wrote to the channel too recently. RetryInfo says when."""
+
+
+class TooManyReactions(ParleyError):
+    """RESOURCE_EXHAUSTED: the message has as many different reactions as it may have."""
+
+
+class TooManyPins(ParleyError):
+    """RESOURCE_EXHAUSTED: the channel has as many pinned messages as it may have."""
+
+
+class TooManyInvites(ParleyError):
+    """RESOURCE_EXHAUSTED: the channel has as many invites as it may have."""
+
+
+class TooManyBans(ParleyError):
+    """RESOURCE_EXHAUSTED: the channel has as many banned users as it may have."""
+
+
+class TooManyContacts(ParleyError):
+    """RESOURCE_EXHAUSTED: the caller has as many contacts, or blocks, as anybody may have."""
 
 
 class StoreUnavailable(ParleyError):

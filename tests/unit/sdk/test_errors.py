@@ -95,7 +95,7 @@ def test_details_that_cannot_be_read_never_hide_the_failure(
 
 ADVICE = {
     parley.Advice.RETRY: {"STORE_UNAVAILABLE", "NODE_STOPPING"},
-    parley.Advice.LATER: {"RATE_LIMITED", "TOO_MANY_IN_FLIGHT", "CHANNEL_BUSY", "SERVER_BUSY"},
+    parley.Advice.LATER: {"RATE_LIMITED", "TOO_MANY_IN_FLIGHT", "CHANNEL_BUSY", "SERVER_BUSY", "SLOW_MODE"},
     parley.Advice.REAUTHENTICATE: {
         "TOKEN_MISSING",
         "TOKEN_INVALID",

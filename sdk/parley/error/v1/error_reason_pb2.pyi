@@ -56,6 +56,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: only operators may call this."""
     ERROR_REASON_SIGN_UP_CLOSED: _ErrorReason.ValueType  # 22
     """PERMISSION_DENIED: this server does not let people sign up by themselves."""
+    ERROR_REASON_NOT_AUTHOR: _ErrorReason.ValueType  # 23
+    """PERMISSION_DENIED: only who wrote a message may change it."""
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND: no such user."""
     ERROR_REASON_CHANNEL_NOT_FOUND: _ErrorReason.ValueType  # 31
@@ -66,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such device among the caller's own."""
     ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 34
     """NOT_FOUND: no such open session of the caller's device."""
+    ERROR_REASON_INVITE_NOT_FOUND: _ErrorReason.ValueType  # 35
+    """NOT_FOUND: the invite is unknown, expired, used up or revoked, or not for you."""
     ERROR_REASON_USERNAME_TAKEN: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS: the user name is taken."""
     ERROR_REASON_CLIENT_ID_REUSED: _ErrorReason.ValueType  # 41
@@ -78,6 +82,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the last owner cannot leave while others stay."""
     ERROR_REASON_SELF_CHANNEL: _ErrorReason.ValueType  # 53
     """FAILED_PRECONDITION: a direct channel with oneself."""
+    ERROR_REASON_EDIT_WINDOW_OVER: _ErrorReason.ValueType  # 54
+    """FAILED_PRECONDITION: the time in which a message may be edited is over."""
+    ERROR_REASON_MESSAGE_DELETED: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION: the message was deleted."""
+    ERROR_REASON_NESTED_THREAD: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION: a message of a thread cannot begin another thread."""
+    ERROR_REASON_USER_BANNED: _ErrorReason.ValueType  # 57
+    """FAILED_PRECONDITION: the user is banned from the channel. Unban first."""
+    ERROR_REASON_BLOCKED: _ErrorReason.ValueType  # 58
+    """FAILED_PRECONDITION: one of the two users blocked the other."""
+    ERROR_REASON_USER_DELETED: _ErrorReason.ValueType  # 59
+    """FAILED_PRECONDITION: the other user of a direct channel deleted the account."""
+    ERROR_REASON_WRONG_PASSWORD: _ErrorReason.ValueType  # 150
+    """FAILED_PRECONDITION: the password given is not the account's."""
+    ERROR_REASON_LAST_OPERATOR: _ErrorReason.ValueType  # 151
+    """FAILED_PRECONDITION: the last operator cannot delete the account. Make another operator first."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 60
     """RESOURCE_EXHAUSTED: too many calls. RetryInfo says when to try again."""
     ERROR_REASON_TOO_MANY_IN_FLIGHT: _ErrorReason.ValueType  # 61
@@ -89,7 +109,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CHANNEL_BUSY: _ErrorReason.ValueType  # 64
     """RESOURCE_EXHAUSTED: more writes wait for this channel than the server holds. RetryInfo says when."""
     ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 65
-    """RESOURCE_EXHAUSTED: the server holds as many streams or waiting log-ins as it may. RetryInfo says when."""
+    """RESOURCE_EXHAUSTED: the server has as many streams, health watches or log-ins as it takes. RetryInfo says when."""
+    ERROR_REASON_SLOW_MODE: _ErrorReason.ValueType  # 66
+    """RESOURCE_EXHAUSTED: slow mode: the member wrote to the channel too recently. RetryInfo says when."""
+    ERROR_REASON_TOO_MANY_REACTIONS: _ErrorReason.ValueType  # 67
+    """RESOURCE_EXHAUSTED: the message has as many different reactions as it may have."""
+    ERROR_REASON_TOO_MANY_PINS: _ErrorReason.ValueType  # 68
+    """RESOURCE_EXHAUSTED: the channel has as many pinned messages as it may have."""
+    ERROR_REASON_TOO_MANY_INVITES: _ErrorReason.ValueType  # 69
+    """RESOURCE_EXHAUSTED: the channel has as many invites as it may have."""
+    ERROR_REASON_TOO_MANY_BANS: _ErrorReason.ValueType  # 160
+    """RESOURCE_EXHAUSTED: the channel has as many banned users as it may have."""
+    ERROR_REASON_TOO_MANY_CONTACTS: _ErrorReason.ValueType  # 161
+    """RESOURCE_EXHAUSTED: the caller has as many contacts, or blocks, as anybody may have."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 70
     """UNAVAILABLE: a store cannot be reached, or its outcome is unknown. Retrying with the same client-made id is safe."""
     ERROR_REASON_NODE_STOPPING: _ErrorReason.ValueType  # 71
@@ -103,6 +135,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Names why a call failed. It travels as google.rpc.ErrorInfo.reason (the name
     without its ERROR_REASON_ prefix, domain "parley") in grpc-status-details-bin.
     Clients decide by status code and reason alone; messages are for people.
+    Numbers go in tens by kind of error; a full ten goes on a hundred higher.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -139,6 +172,8 @@ ERROR_REASON_OPERATOR_REQUIRED: ErrorReason.ValueType  # 21
 """PERMISSION_DENIED: only operators may call this."""
 ERROR_REASON_SIGN_UP_CLOSED: ErrorReason.ValueType  # 22
 """PERMISSION_DENIED: this server does not let people sign up by themselves."""
+ERROR_REASON_NOT_AUTHOR: ErrorReason.ValueType  # 23
+"""PERMISSION_DENIED: only who wrote a message may change it."""
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND: no such user."""
 ERROR_REASON_CHANNEL_NOT_FOUND: ErrorReason.ValueType  # 31
@@ -149,6 +184,8 @@ ERROR_REASON_DEVICE_NOT_FOUND: ErrorReason.ValueType  # 33
 """NOT_FOUND: no such device among the caller's own."""
 ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 34
 """NOT_FOUND: no such open session of the caller's device."""
+ERROR_REASON_INVITE_NOT_FOUND: ErrorReason.ValueType  # 35
+"""NOT_FOUND: the invite is unknown, expired, used up or revoked, or not for you."""
 ERROR_REASON_USERNAME_TAKEN: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS: the user name is taken."""
 ERROR_REASON_CLIENT_ID_REUSED: ErrorReason.ValueType  # 41
@@ -161,6 +198,22 @@ ERROR_REASON_LAST_OWNER: ErrorReason.ValueType  # 52
 """FAILED_PRECONDITION: the last owner cannot leave while others stay."""
 ERROR_REASON_SELF_CHANNEL: ErrorReason.ValueType  # 53
 """FAILED_PRECONDITION: a direct channel with oneself."""
+ERROR_REASON_EDIT_WINDOW_OVER: ErrorReason.ValueType  # 54
+"""FAILED_PRECONDITION: the time in which a message may be edited is over."""
+ERROR_REASON_MESSAGE_DELETED: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION: the message was deleted."""
+ERROR_REASON_NESTED_THREAD: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION: a message of a thread cannot begin another thread."""
+ERROR_REASON_USER_BANNED: ErrorReason.ValueType  # 57
+"""FAILED_PRECONDITION: the user is banned from the channel. Unban first."""
+ERROR_REASON_BLOCKED: ErrorReason.ValueType  # 58
+"""FAILED_PRECONDITION: one of the two users blocked the other."""
+ERROR_REASON_USER_DELETED: ErrorReason.ValueType  # 59
+"""FAILED_PRECONDITION: the other user of a direct channel deleted the account."""
+ERROR_REASON_WRONG_PASSWORD: ErrorReason.ValueType  # 150
+"""FAILED_PRECONDITION: the password given is not the account's."""
+ERROR_REASON_LAST_OPERATOR: ErrorReason.ValueType  # 151
+"""FAILED_PRECONDITION: the last operator cannot delete the account. Make another operator first."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 60
 """RESOURCE_EXHAUSTED: too many calls. RetryInfo says when to try again."""
 ERROR_REASON_TOO_MANY_IN_FLIGHT: ErrorReason.ValueType  # 61
@@ -172,7 +225,19 @@ ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 63
 ERROR_REASON_CHANNEL_BUSY: ErrorReason.ValueType  # 64
 """RESOURCE_EXHAUSTED: more writes wait for this channel than the server holds. RetryInfo says when."""
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 65
-"""RESOURCE_EXHAUSTED: the server holds as many streams or waiting log-ins as it may. RetryInfo says when."""
+"""RESOURCE_EXHAUSTED: the server has as many streams, health watches or log-ins as it takes. RetryInfo says when."""
+ERROR_REASON_SLOW_MODE: ErrorReason.ValueType  # 66
+"""RESOURCE_EXHAUSTED: slow mode: the member wrote to the channel too recently. RetryInfo says when."""
+ERROR_REASON_TOO_MANY_REACTIONS: ErrorReason.ValueType  # 67
+"""RESOURCE_EXHAUSTED: the message has as many different reactions as it may have."""
+ERROR_REASON_TOO_MANY_PINS: ErrorReason.ValueType  # 68
+"""RESOURCE_EXHAUSTED: the channel has as many pinned messages as it may have."""
+ERROR_REASON_TOO_MANY_INVITES: ErrorReason.ValueType  # 69
+"""RESOURCE_EXHAUSTED: the channel has as many invites as it may have."""
+ERROR_REASON_TOO_MANY_BANS: ErrorReason.ValueType  # 160
+"""RESOURCE_EXHAUSTED: the channel has as many banned users as it may have."""
+ERROR_REASON_TOO_MANY_CONTACTS: ErrorReason.ValueType  # 161
+"""RESOURCE_EXHAUSTED: the caller has as many contacts, or blocks, as anybody may have."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 70
 """UNAVAILABLE: a store cannot be reached, or its outcome is unknown. Retrying with the same client-made id is safe."""
 ERROR_REASON_NODE_STOPPING: ErrorReason.ValueType  # 71
