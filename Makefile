@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON_BIN := .venv/bin
 # Folders with Python code in them; mypy refuses one without.
-TYPED_FOLDERS := $(foreach folder,sdk runtime server cli tests benchmarks examples tools,$(if \
+TYPED_FOLDERS := $(foreach folder,sdk wire runtime server cli tests benchmarks examples tools,$(if \
 	$(shell find $(folder) -name '*.py' -print 2>/dev/null | head -n 1),$(folder)))
 
 # Arguments for the program behind a target: make run ARGS="--help", make unit ARGS="-k outbox"

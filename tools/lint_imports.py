@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE_ROOTS = ("sdk", "runtime", "server", "cli")
+SOURCE_ROOTS = ("sdk", "wire", "runtime", "server", "cli")
 MODULE_FIELDS = ("source_modules", "forbidden_modules", "protected_modules", "allowed_importers")
 
 
