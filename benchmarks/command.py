@@ -11,11 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from benchmarks import deliveries, history, idle, resuming, sending
+from benchmarks import deliveries, history, idle, resuming, sending, stalled
 from benchmarks.figures import FORMAT, Run, Scenario
 from benchmarks.machine import ROOT, Cores, MachineUnfit, commit, host_facts
 from benchmarks.parties import SETTINGS, GeneratorFailed
@@ -26,15 +27,16 @@ from parley_server.testing.node_process import NodeFailed
 
 SCENARIOS = {
     scenario.LETTER: (scenario.TITLE, scenario.measure)
-    for scenario in (sending, deliveries, idle, history, resuming)
+    for scenario in (sending, deliveries, idle, history, resuming, stalled)
 }
 RESULTS = ROOT / "benchmarks" / "results"
 STOPPED_EXIT_CODE = 130
+STALL_LIMIT_SECONDS = 240.0
 
 Say = Callable[[str], None]
 
 EPILOG = """examples:
-  python benchmarks/run.py                      everything, about 6 minutes
+  python benchmarks/run.py                      everything, about 10 minutes
   python benchmarks/run.py --only a,d --quick   two scenarios, just to see them run
   python benchmarks/run.py --json out.json      the record goes there
   python benchmarks/report.py                   docs/benchmarks.md from the newest record kept
@@ -83,6 +85,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=Path(), help="where the nodes' data lies for the while"
     )
+    parser.add_argument(
+        "--stall-seconds", type=_seconds, metavar="S", help="how long the one reader of scenario f stalls"
+    )
     parser.add_argument("--preliminary", action="store_true", help="mark the record: the machine was busy")
     return parser.parse_args()
 
@@ -93,6 +98,14 @@ def _letters(text: str) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(SCENARIOS)}")
     return sorted(set(letters))
+
+
+def _seconds(text: str) -> float:
+    """From 1 to 240: a node disconnects a reader that takes nothing for 300 s."""
+    seconds = float(text)
+    if not 1 <= seconds <= STALL_LIMIT_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {STALL_LIMIT_SECONDS:g}")
+    return seconds
 
 
 async def _stopping_on_signals(work: Coroutine[None, None, Run]) -> Run:
@@ -106,6 +119,9 @@ async def _run(options: argparse.Namespace, say: Say) -> Run:
     started = time.monotonic()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     cores = Cores.divide()
+    scale = QUICK if options.quick else FULL
+    if options.stall_seconds:
+        scale = replace(scale, stall_seconds=options.stall_seconds)
     if not cores.node:
         say("this machine has one core: node and generators share it, and figures are too low")
     folder = Path(tempfile.mkdtemp(prefix="bench-data-", dir=options.folder))
@@ -119,7 +135,7 @@ async def _run(options: argparse.Namespace, say: Say) -> Run:
             say(f"{letter}: {title}")
             inner = folder / letter
             inner.mkdir()
-            scenarios.append(await measure(Bench(QUICK if options.quick else FULL, inner, cores, say)))
+            scenarios.append(await measure(Bench(scale, inner, cores, say)))
             shutil.rmtree(inner)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

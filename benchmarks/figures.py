@@ -105,3 +105,11 @@ class Run(msgspec.Struct, frozen=True):
     settings: dict[str, object]
     seconds: float
     scenarios: list[Scenario]
+
+
+def percentiles(latencies: list[float]) -> dict[str, float]:
+    """p50, p95, p99 and the largest, from seconds to milliseconds. Sorts the list."""
+    latencies.sort()
+    count = len(latencies)
+    named = {f"p{p}": latencies[min(count - 1, count * p // 100)] for p in (50, 95, 99)}
+    return {name: value * 1e3 for name, value in {**named, "max": latencies[-1]}.items()}

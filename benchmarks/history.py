@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.clients import Plan
 from benchmarks.figures import Case, Figure, Scenario, Target
-from benchmarks.load import Plan
 from benchmarks.parties import Generator, Node
 from benchmarks.prepared import prepared_folder, user_ids
 

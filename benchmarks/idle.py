@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.clients import Plan
 from benchmarks.figures import Case, Figure, Scenario
-from benchmarks.load import Plan
 from benchmarks.machine import require_files
 from benchmarks.parties import Generator, Node
 from benchmarks.prepared import prepared_folder, user_ids
@@ -13,7 +13,7 @@ from benchmarks.prepared import prepared_folder, user_ids
 from parley_runtime.settings import Sessions
 
 if TYPE_CHECKING:
-    from benchmarks.load import Device
+    from benchmarks.clients import Device
     from benchmarks.parties import Round
     from benchmarks.scale import Bench
 

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import psutil
+from benchmarks.clients import ROUND_LIMIT_SECONDS
 from benchmarks.machine import ROOT, Cores, cpu_seconds, on_cores
 
 from parley_server.testing.node_process import NodeProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from benchmarks.load import Plan
+    from benchmarks.clients import Plan
 
-ANSWER_LIMIT_SECONDS = 90.0
+ANSWER_SLACK_SECONDS = 30.0
 LEAVE_LIMIT_SECONDS = 5.0
 
 # A figure must be about the node's speed, not about what it lets a user do.
@@ -51,10 +53,10 @@ class Memory:
 
 
 class Node:
-    """One node over one data folder, pinned to its core."""
+    """One node over one data folder, pinned to its core. `settings` come on top of those of every node."""
 
-    def __init__(self, data: Path, cores: Cores) -> None:
-        self._process = NodeProcess(data, SETTINGS)
+    def __init__(self, data: Path, cores: Cores, settings: Mapping[str, object] | None = None) -> None:
+        self._process = NodeProcess(data, {**SETTINGS, **(settings or {})})
         self._cores = cores
 
     async def __aenter__(self) -> Self:
@@ -71,6 +73,11 @@ class Node:
     def address(self) -> str:
         """host:port"""
         return self._process.address
+
+    @property
+    def metrics_address(self) -> str:
+        """host:port of its metrics; empty unless `metrics_listen` is set."""
+        return self._process.metrics_address
 
     @property
     def pid(self) -> int:
@@ -156,13 +163,21 @@ class Generator:
         finally:
             _kill(process)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Its CPU time so far."""
+        assert self._process is not None
+        return cpu_seconds(self._process.pid)
+
     async def run(self, **order: object) -> Round:
         """Carry out one order and measure the node meanwhile. Raises GeneratorFailed."""
         process = self._process
         assert process is not None and process.stdout is not None
         before = self._node.cpu_seconds
         await self._tell(json.dumps(order).encode())
-        async with asyncio.timeout(ANSWER_LIMIT_SECONDS):
+        limit_seconds = order.get("limit_seconds", ROUND_LIMIT_SECONDS)
+        assert isinstance(limit_seconds, float)
+        async with asyncio.timeout(limit_seconds + ANSWER_SLACK_SECONDS):
             line = await process.stdout.readline()
         after = self._node.cpu_seconds
         if not line:

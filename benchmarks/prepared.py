@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from benchmarks.client_ids import client_ids
-from benchmarks.load import Device
+from benchmarks.clients import Device
 
 from parley_runtime.clock import SystemClock
 from parley_runtime.tokens import AccessClaims, KeyRing, TokenIssuer

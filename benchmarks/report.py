@@ -134,6 +134,8 @@ def _alike(cases: list[Case]) -> Iterator[list[Case]]:
 
 
 def _value(figure: Figure) -> str:
+    if len(figure.rounds) == 1:
+        return _number(figure.median)
     return f"{_number(figure.median)} ({_number(figure.smallest)}–{_number(figure.largest)})"
 
 

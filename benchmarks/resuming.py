@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import psutil
+from benchmarks.clients import Plan
 from benchmarks.figures import Case, Figure, Scenario
-from benchmarks.load import Plan
 from benchmarks.machine import require_files
 from benchmarks.parties import Generator, Node
 from benchmarks.prepared import prepared_folder, user_ids
@@ -15,7 +15,7 @@ from parley_server.chat.cursor import cursor_text
 from parley_server.ports.positions import FeedCursor
 
 if TYPE_CHECKING:
-    from benchmarks.load import Device
+    from benchmarks.clients import Device
     from benchmarks.parties import Round
     from benchmarks.scale import Bench
 
@@ -24,8 +24,9 @@ TITLE = "Coming back after a restart"
 SETTING = (
     "Every device is of another user, in so many groups of 20, and comes with a cursor from before the "
     "restart. The node has just started: it reads the heads of all channels and tells them (RESET). Each "
-    "round is a new node; 50 devices connect at a time, and the time ends when the last one is live. What "
-    "was read counts the bytes of read system calls, page cache or not."
+    "round is a new node; 50 devices connect at a time, and the time ends when the last one is live. "
+    "Reads are the node's read system calls and their bytes, page cache or not; calls by which its "
+    "threads wake each other are among them, sockets are not."
 )
 GROUP_MEMBERS = 20
 FORMER_EPOCH = "0123456789abcdef"
@@ -54,20 +55,23 @@ async def measure(bench: Bench) -> Scenario:
 async def _case(bench: Bench, folder: str, channels: int, devices: list[Device]) -> Case:
     name = f"{len(devices)} devices with {channels} channel{'s' * (channels > 1)} each"
     rounds: list[Round] = []
-    read_kib = []
+    read_kib, read_calls = [], []
     for number in range(bench.scale.idle_rounds):
         bench.say(f"e: {name}, node {number + 1} of {bench.scale.idle_rounds}")
         async with Node(bench.folder / folder, bench.cores) as node:
             plan = Plan(node.address, "stream", devices)
             process = psutil.Process(node.pid)
             async with Generator(plan, node, bench.cores, open_at_once=0) as generator:
-                before = process.io_counters().read_chars
+                before = process.io_counters()
                 rounds.append(await generator.run(do="open", up_to=len(devices)))
-                read_kib.append((process.io_counters().read_chars - before) / 1024 / len(devices))
+                after = process.io_counters()
+        read_kib.append((after.read_chars - before.read_chars) / 1024 / len(devices))
+        read_calls.append((after.read_count - before.read_count) / len(devices))
     count = len(devices)
     figures = [
         Figure.of("until all are live", "s", (one.seconds for one in rounds)),
         Figure.of("CPU per device", "µs", (one.node_cpu_seconds / count * 1e6 for one in rounds)),
-        Figure.of("read per device", "KiB", read_kib),
+        Figure.of("bytes read per device", "KiB", read_kib),
+        Figure.of("read calls per device", "", read_calls),
     ]
     return Case.of(name, figures, rounds)

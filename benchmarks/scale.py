@@ -32,6 +32,17 @@ class Scale:
     long_history: int
     returning_devices: int
     returning_channels: tuple[int, ...]
+    stall_seconds: float
+    stall_warm_seconds: float
+    stall_senders: int
+    stall_per_second: float
+    crowd_members: int
+    crowd_devices_each: int
+    crowd_probes: int
+    crowd_rounds: int
+    crowd_seconds: float
+    crowd_per_second: float
+    filling_per_second: float
 
 
 FULL = Scale(
@@ -51,6 +62,17 @@ FULL = Scale(
     long_history=1_000_000,
     returning_devices=1000,
     returning_channels=(1, 50),
+    stall_seconds=60.0,
+    stall_warm_seconds=10.0,
+    stall_senders=64,
+    stall_per_second=2000.0,
+    crowd_members=100,
+    crowd_devices_each=10,
+    crowd_probes=10,
+    crowd_rounds=6,
+    crowd_seconds=5.0,
+    crowd_per_second=10.0,
+    filling_per_second=10.0,
 )
 QUICK = Scale(
     rounds=2,
@@ -69,6 +91,17 @@ QUICK = Scale(
     long_history=2000,
     returning_devices=20,
     returning_channels=(1, 3),
+    stall_seconds=5.0,
+    stall_warm_seconds=0.5,
+    stall_senders=8,
+    stall_per_second=500.0,
+    crowd_members=4,
+    crowd_devices_each=5,
+    crowd_probes=2,
+    crowd_rounds=2,
+    crowd_seconds=0.4,
+    crowd_per_second=20.0,
+    filling_per_second=60.0,
 )
 
 

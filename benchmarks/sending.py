@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.clients import Plan
 from benchmarks.figures import Case, Figure, Scenario, Target
-from benchmarks.load import Plan
 from benchmarks.parties import Generator, Node
 from benchmarks.prepared import message_text, prepared_folder, user_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.load import Device
+    from benchmarks.clients import Device
     from benchmarks.parties import Round
     from benchmarks.scale import Bench
 

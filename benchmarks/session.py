@@ -1,11 +1,13 @@
 """The hot path alone: what it costs a node's loop to hand an event to a session and write its frame.
 
-`python benchmarks/session.py`. No transport, no store: `DeviceStream`s that only count. Figures are the best
-of several rounds, since this is about the code and not about the machine.
+`python benchmarks/session.py`; with `--lagging N` only the memory of N sessions that lag, in KiB each. No
+transport, no store: `DeviceStream`s that only count. Figures are the best of several rounds, since this is
+about the code and not about the machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import sys
 import time
@@ -57,14 +59,14 @@ class Sink:
         raise AssertionError(f"ended: {refusal}")
 
 
-def _world(*, slow: bool) -> tuple[World, list[tuple[ChatStream, Sink]]]:
+def _world(sessions: int, *, slow: bool) -> tuple[World, list[tuple[ChatStream, Sink]]]:
     stores = Stores(MemoryMessageLog(), MemoryProjections(), MemoryPositions(), MemoryFeed, MemoryRoutes)
     world = World(stores, {"a": HistoryVisibility.FROM_JOINING}, limits=Limits())
     world.gates.open_all()
     world.write("a", "add")
     streams: list[tuple[ChatStream, Sink]] = []
     hello = stream_pb2.ConnectRequest(hello=stream_pb2.Hello()).SerializeToString()
-    for number in range(SESSIONS):
+    for number in range(sessions):
         stream, sink = ChatStream(world.services, subscribe=False), Sink(str(number), slow=slow)
         world.loop.spin(lambda stream=stream, sink=sink: stream.opened(sink))  # type: ignore[misc]
         world.loop.spin(lambda stream=stream: stream.received(hello))  # type: ignore[misc]
@@ -77,7 +79,7 @@ def _world(*, slow: bool) -> tuple[World, list[tuple[ChatStream, Sink]]]:
 
 def measure(batch: int, *, slow: bool) -> float:
     """Microseconds per event and session, for batches of so many events."""
-    world, streams = _world(slow=slow)
+    world, streams = _world(SESSIONS, slow=slow)
     seq, position = len(world.writers["a"].events) + 1, 2
     field = event_field(b"x" * EVENT_BYTES)
     audience = Audience({USER}, {})
@@ -103,9 +105,9 @@ def measure(batch: int, *, slow: bool) -> float:
     return best / (SESSIONS * DELIVERIES * batch) * 1e6
 
 
-def lagging_kib() -> float:
+def lagging_kib(sessions: int) -> float:
     """KiB of Python memory that a session holds whose client takes nothing, beyond what it held before."""
-    world, streams = _world(slow=True)
+    world, streams = _world(sessions, slow=True)
     gc.collect()
     tracemalloc.start()
     for _ in range(LAGGING_EVENTS):
@@ -117,17 +119,25 @@ def lagging_kib() -> float:
     tracemalloc.stop()
     assert all(stream.droppable_bytes == 0 for stream, _ in streams), "not all lag"
     world.close()
-    return (held - logged) / SESSIONS
+    return (held - logged) / sessions
 
 
 def main() -> None:
     """Print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--lagging", type=int, metavar="N", help="only the memory of N sessions that lag")
+    options = parser.parse_args()
+    if options.lagging:
+        print(lagging_kib(options.lagging))
+        return
     for slow in (False, True):
         kind = "one frame at a time" if slow else "takes everything"
         for batch in (1, 10):
             microseconds = measure(batch, slow=slow)
             print(f"{kind:20} batches of {batch:2}: {microseconds:6.2f} µs per event and session")
-    print(f"a session that lags holds {lagging_kib():.1f} KiB more, after {LAGGING_EVENTS} events")
+    print(f"a session that lags holds {lagging_kib(SESSIONS):.1f} KiB more, after {LAGGING_EVENTS} events")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._call_window = FIRST_WINDOW
         self._waiting: list[tuple[int, bytes, bool]] = []
         self._rest = b""
+        self._unanswered: deque[asyncio.Future[None] | None] = deque()
         self._closing = False
 
     # What the load does
@@ -99,6 +101,16 @@ class Connection(asyncio.Protocol):
         """From the next message of the call on, call this."""
         self._calls[call_id].on_message = on_message
 
+    async def allow(self, window: int) -> None:
+        """Let the server send so many bytes on each call, those it sent already included; 0: no more.
+
+        Returns when the server has obeyed. Raises WireError if the connection ends before.
+        """
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unanswered.append(answered)
+        self._write(frame(SETTINGS, 0, 0, struct.pack(">HL", INITIAL_WINDOW_SIZE, window)))
+        await answered
+
     def close(self) -> None:
         """Close the connection; calls on it just end."""
         self._closing = True
@@ -112,9 +124,13 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         settings = struct.pack(">HL", INITIAL_WINDOW_SIZE, LARGEST_WINDOW)
         grow = struct.pack(">L", LARGEST_WINDOW - FIRST_WINDOW)
+        self._unanswered.append(None)
         self._write(PREFACE + frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, grow))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        for answered in self._unanswered:
+            if answered is not None and not answered.done():
+                answered.set_exception(WireError("the connection ended before the server obeyed"))
         if not self._closing:
             self._closing = True
             self._on_lost(exc or WireError("the server closed the connection"))
@@ -218,7 +234,9 @@ class Connection(asyncio.Protocol):
             if flags & END_HEADERS:
                 self._received_headers(stream_id)
         elif kind == SETTINGS:
-            if not flags & ACK:
+            if flags & ACK:
+                self._settings_obeyed()
+            else:
                 self._settings(payload)
         elif kind == PING:
             if not flags & ACK:
@@ -236,6 +254,11 @@ class Connection(asyncio.Protocol):
                 call.on_end({"grpc-status": "", "grpc-message": f"reset: {int.from_bytes(payload, 'big')}"})
         elif kind == GOAWAY:
             raise WireError(f"the server said GOAWAY: {payload[8:]!r}")
+
+    def _settings_obeyed(self) -> None:
+        answered = self._unanswered.popleft()
+        if answered is not None and not answered.done():
+            answered.set_result(None)
 
     def _settings(self, payload: bytes) -> None:
         for name, value in struct.iter_unpack(">HL", payload):

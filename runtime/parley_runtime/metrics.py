@@ -29,6 +29,11 @@ class Metrics:
         self.streams_lagged = Counter(
             "parley_streams_lagged", "Times that a stream fell behind its reader.", registry=self.registry
         )
+        self.streams_waiting_bytes = Gauge(
+            "parley_streams_waiting_bytes",
+            "Bytes that wait to be written to streams.",
+            registry=self.registry,
+        )
         self.events_delivered = Counter(
             "parley_events_delivered", "Events handed to sessions.", registry=self.registry
         )

@@ -160,6 +160,7 @@ class Downstream:
         if self._counted_bytes != waiting_bytes:
             change = waiting_bytes - self._counted_bytes
             self._counted_bytes = waiting_bytes
+            self._services.metrics.streams_waiting_bytes.inc(change)
             self._services.sessions.waiting_changed(change)
 
     def write_rest(self) -> None:
@@ -175,6 +176,7 @@ class Downstream:
     def release(self) -> None:
         """Forget everything and end what runs. Releasing twice is fine."""
         self.session.end()
+        self._services.metrics.streams_waiting_bytes.dec(self._counted_bytes)
         self._services.sessions.waiting_changed(-self._counted_bytes)
         self._counted_bytes = 0
         if self._position_timer is not None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from benchmarks.client_ids import client_ids
-from benchmarks.figures import Case, Figure, Target
-from benchmarks.load import fields_of, percentiles, send_frame_around_id
+from benchmarks.clients import fields_of, send_frame_around_id
+from benchmarks.figures import Case, Figure, Target, percentiles
 
 from parley.chat.v1 import event_pb2, stream_pb2
 from parley_server.chat import client_id

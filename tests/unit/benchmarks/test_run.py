@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from benchmarks.clients import Plan
 from benchmarks.figures import FORMAT, Run
-from benchmarks.load import Plan
 from benchmarks.machine import Cores
 from benchmarks.parties import Generator, GeneratorFailed, Node
 from benchmarks.prepared import message_text, prepared_folder, user_ids
@@ -25,8 +25,17 @@ FIGURES = {
     "b": {"deliveries/s", "deliveries per CPU second", "messages/s", "ack p50", "events per frame"},
     "c": {"RSS per session", "PSS per session", "CPU per session", "CPU to open a session"},
     "d": {"page p50", "page p95", "page p99", "node CPU per page", "page size"},
-    "e": {"until all are live", "CPU per device", "read per device"},
+    "e": {"until all are live", "CPU per device", "bytes read per device", "read calls per device"},
+    "f": {
+        *("delivery p50", "delivery p99", "delivery max", "ack p50", "ack p99", "messages/s"),
+        "node CPU per message",
+    },
 }
+STALL_FIGURES = {
+    *("messages/s", "ack p50", "ack p99", "events while stalled", "lags", "caught up after"),
+    "events read, of as many sent",
+}
+BACK_FIGURES = {"until all are complete", "CPU per reader", "lags told"}
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +63,17 @@ def run(record: bytes) -> Run:
 
 def test_record_has_all_scenarios_with_their_figures(run: Run) -> None:
     assert run.format == FORMAT
-    assert [scenario.letter for scenario in run.scenarios] == ["a", "b", "c", "d", "e"]
+    assert [scenario.letter for scenario in run.scenarios] == ["a", "b", "c", "d", "e", "f"]
     for scenario in run.scenarios:
         for case in scenario.cases:
             assert all(figure.rounds for figure in case.figures)
             if case.generator_cpu_share:
-                assert {figure.name for figure in case.figures} == FIGURES[scenario.letter]
+                wanted = FIGURES[scenario.letter]
+                if case.name.startswith("1 reader stalls"):
+                    wanted = STALL_FIGURES
+                elif case.name.endswith("read again"):
+                    wanted = BACK_FIGURES
+                assert {figure.name for figure in case.figures} == wanted
                 assert len(case.generator_cpu_share) == len(case.figures[0].rounds)
                 assert all(0 < share < 1.05 for share in case.generator_cpu_share)
                 assert all(figure.smallest > 0 for figure in case.figures if figure.unit != "KiB")
@@ -90,7 +104,7 @@ def test_record_names_no_folder_and_no_host(record: bytes, repository: Path) -> 
 def test_targets_are_judged(run: Run) -> None:
     """On tiny loads none of the deliveries reach theirs: a verdict that is always "met" fails here."""
     verdicts = [target.met for scenario in run.scenarios for target in scenario.targets]
-    assert len(verdicts) == 3
+    assert len(verdicts) == 7
     assert "MISSED" in summary(run)
     assert "**MISSED**" in document(run, "")
 
@@ -118,6 +132,21 @@ async def test_a_missing_event_fails_the_round(tmp_path: Path) -> None:
             assert whole.answer["events"] == whole.answer["sent"] > 0
             with pytest.raises(GeneratorFailed, match="an event is missing"):
                 await generator.run(do="send", seconds=0.05, senders=1, receivers=2, limit_seconds=1.0)
+
+
+async def test_a_reader_that_never_lagged_fails_the_stall(tmp_path: Path) -> None:
+    """A stall proves nothing when all of it fitted the queues: here it is too short to fill them."""
+    cores = Cores(frozenset(), frozenset())
+    users = user_ids(2)
+    async with prepared_folder(tmp_path / "data") as folder:
+        (channel_id,) = await folder.direct_channels([(users[0], users[1])])
+        devices = [folder.device(users[0], 0, channel_id), folder.device(users[1], 0)]
+    async with Node(tmp_path / "data", cores) as node:
+        plan = Plan(node.address, "reader", devices, "short")
+        async with Generator(plan, node, cores) as generator:
+            order: dict[str, object] = {"do": "stall_one", "per_second": 20, "limit_seconds": 3.0}
+            with pytest.raises(GeneratorFailed, match="did not end in time"):
+                await generator.run(**order, warm_seconds=0.1, stall_seconds=0.2)
 
 
 async def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path: Path, repository: Path) -> None:
