@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Mover:
-    """Moves roamers in and out, one after the other, by chance. `moves` counts those that were answered."""
+    """Moves roamers in and out, one after the other, by chance: as often one who is in as one who is out.
+    `moves` counts those that were answered.
+    """
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class Mover:
         """Move until cancelled."""
         try:
             while True:
-                roamer = self._random.choice(self._roamers)
+                roamer = self._choose()
                 while not await self._move(roamer):
                     await self._line.broke()
                 self._inside ^= {roamer}
@@ -49,6 +51,11 @@ class Mover:
                 await asyncio.sleep(self._random.uniform(*self._pause_seconds))
         finally:
             await self._line.close()
+
+    def _choose(self) -> Roamer:
+        removing = self._random.random() < 0.5
+        willing = [roamer for roamer in self._roamers if (roamer in self._inside) is removing]
+        return self._random.choice(willing or self._roamers)
 
     async def _move(self, roamer: Roamer) -> bool:
         """Whether the server has answered. A refusal is an answer too: the attempt before had happened."""
