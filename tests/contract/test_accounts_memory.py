@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from parley_server.backends.memory.accounts import MemoryAccounts
-from parley_server.testing.accounts_contract import AccountsContract, Reopen
+from parley_server.testing.accounts_contract import AccountsContract
 
 if TYPE_CHECKING:
     from parley_server.ports.accounts import Accounts
+    from parley_server.testing.accounts_rows import Reopen
 
 
 class TestMemoryAccounts(AccountsContract):

@@ -19,10 +19,10 @@ from parley_server.backends.sql.accounts import SqlAccounts
 from parley_server.backends.sql.engine import open_engine
 from parley_server.backends.sql.migrate import SchemaTooNew, migrate
 from parley_server.backends.sql.schema import metadata
-from parley_server.ports.accounts import Accounts, UserAdded
+from parley_server.ports.accounts import Accounts, Deletion, Relation, RelationAdded, UserAdded
 from parley_server.ports.message_log import StoreUnavailable
-from parley_server.testing.accounts_contract import (
-    AccountsContract,
+from parley_server.testing.accounts_contract import AccountsContract
+from parley_server.testing.accounts_rows import (
     Reopen,
     add_device,
     add_users,
@@ -167,6 +167,38 @@ async def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert names == {"devices"}
 
 
+async def test_what_was_deleted_is_in_no_file_of_the_store(store: Store) -> None:
+    """While the store is open. Planted: secure_delete off; the checkpoint left out; found by the texts."""
+    accounts = await store.open()
+    await add_users(accounts, *(f"other{number}" for number in range(50)))
+    texts = [f"canary-{number}-" + "x" * 40 for number in range(5)]
+    name, display_name, about, device_name, password_hash = texts
+    row = replace(user_row("u-bob", name, display_name), about=about)
+    assert await accounts.add_user(row, password_hash) is UserAdded.ADDED
+    await add_device(accounts, replace(device_row("d1", "u-bob"), device_name=device_name))
+    deleted = await accounts.delete_user("u-bob", password_hash=password_hash, now_ms=1)
+    assert deleted.outcome is Deletion.DELETED
+    await accounts.deletion_finished("u-bob")
+    for path in store.path.parent.iterdir():
+        content = path.read_bytes().lower()
+        assert [text for text in texts if text.encode() in content] == [], path.name
+
+
+async def test_the_first_schema_is_brought_to_the_newest_with_all_that_it_holds(store: Store) -> None:
+    """Planted: the column added as NOT NULL; found by the users that are there."""
+    await add_users(await store.open(), "bob", "carol")
+    await store.close()
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.executescript(
+            "DROP TABLE relations; DROP TABLE deletions; ALTER TABLE users DROP COLUMN delete_time_ms;"
+            "UPDATE alembic_version SET version_num = '0001'"
+        )
+    accounts = await store.open()
+    assert {row.user_id for row in await accounts.users(["u-bob", "u-carol"])} == {"u-bob", "u-carol"}
+    added = await accounts.add_relation("u-bob", Relation.BLOCK, "u-carol", limit=1, now_ms=1)
+    assert added is RelationAdded.ADDED
+
+
 async def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     """Planted: the driver's error let through; found by its type."""
     path = tmp_path / "accounts.db"
@@ -184,7 +216,9 @@ async def test_a_store_that_fails_says_so_without_the_values(store: Store) -> No
     accounts = await store.open()
     await add_users(accounts, "bob")
     with closing(sqlite3.connect(store.path)) as connection:
-        connection.executescript("PRAGMA foreign_keys = OFF; DROP TABLE devices; DROP TABLE users;")
+        connection.executescript(
+            "PRAGMA foreign_keys = OFF; DROP TABLE devices; DROP TABLE relations; DROP TABLE users;"
+        )
     for call in (
         accounts.ping(),
         accounts.user("u-bob"),

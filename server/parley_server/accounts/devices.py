@@ -65,11 +65,15 @@ class Devices:
         self._completion = completion
         self._settings = settings
 
-    async def log_in(self, user: UserRow, device_name: str, request_id: str) -> LoggedIn:
+    async def log_in(
+        self, user: UserRow, device_name: str, request_id: str, *, password_hash: str
+    ) -> LoggedIn:
         """Log in the device of this request: a repeat yields the same device, and the tokens of both
         replies work.
 
-        Raises Refusal DEVICE_REVOKED when the device of this very request was logged out since.
+        `password_hash` is what the password given was found to belong to. Raises Refusal BAD_CREDENTIALS
+        when it is another by now or the account was deleted, DEVICE_REVOKED when the device of this very
+        request was logged out since.
         """
         now_ms = self._clock.now_ms()
         device_id = device_id_for(user.user_id, request_id)
@@ -89,13 +93,18 @@ class Devices:
             refresh_expire_time_ms=self._refresh_expire_time_ms(now_ms),
             refresh_state=refresh_tokens.encode_state(state),
         )
-        if not (await self.add(device)).added:
+        outcome = await self.add(device, password_hash=password_hash)
+        if outcome.refused:
+            raise bad_credentials()
+        if not outcome.added:
             device = await self._log_in_again(device_id, token)
         return LoggedIn(user, device_id, self._token_pair(user, device, token))
 
-    async def add(self, device: DeviceRow) -> DeviceAdded:
-        """Add the device to the store and end those that must make room for it."""
-        return await self._completion.run(self._add(device))
+    async def add(self, device: DeviceRow, *, password_hash: str | None = None) -> DeviceAdded:
+        """Add the device to the store and end those that must make room for it. Refused when
+        `password_hash` is given and is not the user's.
+        """
+        return await self._completion.run(self._add(device, password_hash))
 
     async def refresh(self, refresh_token: str) -> TokenPair:
         """A new pair for the device. The token is used up after the grace period; a repeat within it
@@ -170,13 +179,14 @@ class Devices:
         claims = AccessClaims(user.user_id, device_id, user.operator, expire_time_ms)
         return self._issuer.issue(claims, self._clock.now_ms())
 
-    async def _add(self, device: DeviceRow) -> DeviceAdded:
+    async def _add(self, device: DeviceRow, password_hash: str | None) -> DeviceAdded:
         now_ms = self._clock.now_ms()
         outcome = await self._accounts.add_device(
             device,
             device_limit=self._settings.device_limit,
             now_ms=now_ms,
             forget_before_ms=now_ms - 1000 * self._settings.refresh_lifetime_seconds,
+            password_hash=password_hash,
         )
         for logged_out in outcome.logged_out:
             self._authenticator.device_revoked(logged_out)
@@ -229,6 +239,11 @@ class Devices:
 
     def _refresh_expire_time_ms(self, now_ms: int) -> int:
         return now_ms + 1000 * self._settings.refresh_lifetime_seconds
+
+
+def bad_credentials() -> Refusal:
+    """The answer to a log-in with a name or a password that is not right, whichever it is."""
+    return Refusal(Reason.BAD_CREDENTIALS, "User name and password do not match.")
 
 
 def _refresh_token_invalid() -> Refusal:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class Profiles:
-    """The profiles of all users, suspended ones included. Raises StoreUnavailable where the store cannot
-    answer.
+    """The profiles of all users, suspended ones included, deleted ones not. Raises StoreUnavailable where the
+    store cannot answer.
     """
 
     def __init__(self, accounts: Accounts) -> None:
@@ -74,9 +74,9 @@ class Profiles:
             raise user_not_found()
         return user
 
-    async def search(self, query: str, *, after: str, limit: int) -> tuple[UserRow, ...]:
+    async def search(self, query: str, *, seeker_id: str, after: str, limit: int) -> tuple[UserRow, ...]:
         """Users whose username or display name starts with the query, by folded username, after `after`, at
-        most `limit`.
+        most `limit`. Without those who blocked the seeker.
 
         Raises Refusal INVALID_FIELD.
         """
@@ -87,4 +87,4 @@ class Profiles:
         if "\0" in folded:
             # No name holds it, and not every database takes it in a query.
             return ()
-        return await self._accounts.search(folded, after=after, limit=limit)
+        return await self._accounts.search(folded, seeker_id=seeker_id, after=after, limit=limit)

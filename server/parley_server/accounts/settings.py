@@ -21,6 +21,14 @@ class AccountSettings:
     """How long after its expiry an access token still passes, for clocks that differ."""
     device_limit: int = 20
     """Devices that a user may have logged in at once."""
+    contact_limit: int = 10_000
+    """Contacts that a user may have."""
+    block_limit: int = 10_000
+    """Users whom a user may block."""
+    block_cache_size: int = 200_000
+    """User ids that are remembered to know who blocked whom: some 100 bytes each."""
+    deletion_retry_seconds: int = 30
+    """How long after a failure the erasure of a deleted user is tried again."""
     operator_token_lifetime_seconds: int = 365 * 24 * 3600
     """How long the operator's token in the data folder is good for. Renewed at a start with less than half
     left.

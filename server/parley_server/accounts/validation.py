@@ -48,6 +48,28 @@ def check_log_in(username: str, password: str, device_name: str, request_id: str
     )
 
 
+def check_password_change(old_password: str, new_password: str) -> None:
+    """The rules of ChangePassword. An old password that no account can have is for the check itself to
+    refuse.
+    """
+    _refuse(
+        {
+            "old_password": _length_fault(old_password, 1, LONGEST_PASSWORD),
+            "new_password": _length_fault(new_password, SHORTEST_PASSWORD, LONGEST_PASSWORD),
+        }
+    )
+
+
+def check_new_password(new_password: str) -> None:
+    """The rule of ResetPassword."""
+    _refuse({"new_password": _length_fault(new_password, SHORTEST_PASSWORD, LONGEST_PASSWORD)})
+
+
+def check_given_password(password: str) -> None:
+    """The rule of DeleteAccount."""
+    _refuse({"password": _length_fault(password, 1, LONGEST_PASSWORD)})
+
+
 def check_profile(paths: Sequence[str], display_name: str, about: str, avatar_url: str) -> None:
     """The rules of UpdateProfile for the fields that `paths` names."""
     if not paths:

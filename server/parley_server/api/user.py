@@ -72,7 +72,9 @@ class UserServicer(UserServiceServicer):
         page_size = page_size_of(request.page_size)
         place = place_of(request.page_token, str)
         after = "" if place is None else str(place[0])
-        rows = await self._profiles.search(request.query, after=after, limit=page_size + 1)
+        rows = await self._profiles.search(
+            request.query, seeker_id=current_caller().user_id, after=after, limit=page_size + 1
+        )
         page = rows[:page_size]
         more = len(rows) > page_size
         return user_service_pb2.SearchUsersResponse(

@@ -1,4 +1,4 @@
-"""The port to the accounts: users, their passwords and their devices."""
+"""The port to the accounts: users, their passwords, their devices, and whom they know."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ class ProfileChange:
         return replace(user, **given)
 
 
+def tombstone(user: UserRow) -> UserRow:
+    """What stays of a user who deleted the account: the id, and nothing that the user wrote or chose.
+
+    But for the folded username, which keeps the name from others until the deletion is finished.
+    """
+    return replace(
+        user,
+        username=f"deleted-{user.user_id[:9]}",
+        display_name="",
+        folded_display_name="",
+        about="",
+        avatar_url="",
+        operator=False,
+    )
+
+
+def nobodys_name(user_id: str) -> str:
+    """The folded username of a user whose deletion is finished. No user can choose it: names have no `!`."""
+    return f"!{user_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
     """A log-in. It is live until it is revoked or until `refresh_expire_time_ms`.
@@ -94,19 +115,65 @@ class DeviceAdded:
     """What became of an `add_device`. `added` is False when the device id was there already: nothing
     changed then.
 
-    `logged_out` are the devices that had to make room, as they are now.
+    `refused` is True when the user has deleted the account, or the password is another by now. `logged_out`
+    are the devices that had to make room, as they are now.
     """
 
     added: bool
+    refused: bool = False
     logged_out: tuple[DeviceRow, ...] = ()
 
 
+class Relation(enum.Enum):
+    """What one user may be to another."""
+
+    CONTACT = "contact"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedRow:
+    """A user that another one has a relation to, since `create_time_ms`."""
+
+    user: UserRow
+    create_time_ms: int
+
+
+class RelationAdded(enum.Enum):
+    """What became of an `add_relation`. All but ADDED changed nothing."""
+
+    ADDED = "added"
+    THERE_ALREADY = "there already"
+    USER_NOT_FOUND = "user not found"
+    BLOCKED = "blocked"
+    TOO_MANY = "too many"
+
+
+class Deletion(enum.Enum):
+    """What became of a `delete_user`. All but DELETED changed nothing."""
+
+    DELETED = "deleted"
+    USER_NOT_FOUND = "user not found"
+    PASSWORD_CHANGED = "password changed"
+    LAST_OPERATOR = "last operator"
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeleted:
+    """What became of a `delete_user`; `revoked` are the devices that it revoked, as they are now."""
+
+    outcome: Deletion
+    revoked: tuple[DeviceRow, ...] = ()
+
+
 class Accounts(Protocol):
-    """Users and their devices.
+    """Users, their devices and relations.
 
     Laws: every change is durable before the call returns, all of it or nothing; a read that starts after it
     sees it. At most one user has a user id, at most one a folded username, whatever happens at once. A
-    user, once added, stays. `renew_device` is a compare-and-set: of several renewals from one version
+    user id, once used, is never free again. A deleted user is there for no method but `add_user`,
+    `deleting_users` and `deletion_finished`; a deleted user has no live device and no relation to anybody,
+    nor has anybody one to him. `renew_device` is a compare-and-set: of several renewals from one version
     exactly one succeeds. A revoked device is never live again. Order of text is by code point. All methods
     raise StoreUnavailable (see message_log) when the store cannot answer; a change may then have happened
     or not.
@@ -119,6 +186,8 @@ class Accounts(Protocol):
     async def add_user(self, user: UserRow, password_hash: str) -> UserAdded:
         """Add the user. USER_ID_EXISTS and USERNAME_TAKEN (in this order) change nothing. An empty hash: no
         password.
+
+        The id of a deleted user exists for ever, the name is taken until the deletion is finished.
         """
         ...
 
@@ -138,14 +207,34 @@ class Accounts(Protocol):
         """The user's password hash; empty without a password or without such a user."""
         ...
 
+    async def set_password(
+        self,
+        user_id: str,
+        password_hash: str,
+        *,
+        former_hash: str | None,
+        revoke: bool,
+        keep_device_id: str,
+        now_ms: int,
+    ) -> tuple[DeviceRow, ...] | None:
+        """Replace the password hash and, if `revoke`, revoke all devices but `keep_device_id` (empty: all).
+
+        Returns the devices that it revoked, as they are now. None when there is no such user, or when
+        `former_hash` is given and the hash is another by now: nothing changed then.
+        """
+        ...
+
     async def change_profile(self, user_id: str, change: ProfileChange) -> UserRow | None:
         """Change the profile. Returns the user as it is now, or None when there is none."""
         ...
 
-    async def search(self, folded_prefix: str, *, after: str, limit: int) -> tuple[UserRow, ...]:
+    async def search(
+        self, folded_prefix: str, *, seeker_id: str, after: str, limit: int
+    ) -> tuple[UserRow, ...]:
         """Users whose folded username or folded display name starts with the prefix, taken literally.
 
-        Ascending by folded username, only those greater than `after`, at most `limit`.
+        Without those who blocked `seeker_id`. Ascending by folded username, only those greater than `after`,
+        at most `limit`.
         """
         ...
 
@@ -164,14 +253,20 @@ class Accounts(Protocol):
         ...
 
     async def add_device(
-        self, device: DeviceRow, *, device_limit: int, now_ms: int, forget_before_ms: int
+        self,
+        device: DeviceRow,
+        *,
+        device_limit: int,
+        now_ms: int,
+        forget_before_ms: int,
+        password_hash: str | None = None,
     ) -> DeviceAdded:
-        """Add a device of an existing user, and revoke (at `now_ms`) as many others as exceed
+        """Add a device of a user, and revoke (at `now_ms`) as many others as exceed
         `device_limit` live ones.
 
         Those go first that were renewed longest ago, then by device id. Other rows of this user that were
         revoked or expired before `forget_before_ms`, the access token of their last renewal too, are
-        dropped for good.
+        dropped for good. Refused for a deleted user, and when `password_hash` is given and is not the user's.
         """
         ...
 
@@ -204,5 +299,57 @@ class Accounts(Protocol):
     async def revoked_devices(self, *, since_ms: int, access_after_ms: int) -> tuple[DeviceRow, ...]:
         """Devices revoked at `since_ms` or later, and revoked ones with an access token beyond
         `access_after_ms`.
+        """
+        ...
+
+    async def add_relation(
+        self, user_id: str, relation: Relation, other_id: str, *, limit: int, now_ms: int
+    ) -> RelationAdded:
+        """Give `user_id` this relation to `other_id`, another user. A BLOCK ends the CONTACT of the same two.
+
+        THERE_ALREADY; USER_NOT_FOUND when either is none; BLOCKED for a CONTACT with whom `user_id` blocked;
+        TOO_MANY when `user_id` has `limit` of them.
+        """
+        ...
+
+    async def remove_relation(self, user_id: str, relation: Relation, other_id: str) -> bool:
+        """End the relation. False when there was none."""
+        ...
+
+    async def relations(
+        self, user_id: str, relation: Relation, *, after: str, limit: int
+    ) -> tuple[RelatedRow, ...]:
+        """Whom the user has this relation to, ascending by folded username, only those greater than
+        `after`, at most `limit`.
+        """
+        ...
+
+    async def related_ids(self, user_id: str, relation: Relation) -> frozenset[str]:
+        """The ids of all whom the user has this relation to."""
+        ...
+
+    async def related_to(self, other_id: str, relation: Relation, among: Sequence[str]) -> set[str]:
+        """Those among the users who have this relation to `other_id`. Any number of ids."""
+        ...
+
+    async def delete_user(self, user_id: str, *, password_hash: str, now_ms: int) -> UserDeleted:
+        """Mark the user as deleted: the row becomes its `tombstone` without a password, all relations of and
+        to the user end, every device is revoked (at `now_ms`; the first time stands) and loses its name and
+        refresh state.
+
+        USER_NOT_FOUND; PASSWORD_CHANGED when the hash is another by now; LAST_OPERATOR for an operator when
+        no other is in good standing.
+        """
+        ...
+
+    async def deleting_users(self, *, after: str, limit: int) -> tuple[str, ...]:
+        """Users that were deleted and whose deletion is not finished: ascending ids greater than `after`, at
+        most `limit`.
+        """
+        ...
+
+    async def deletion_finished(self, user_id: str) -> None:
+        """Free the name of a user that was deleted. Nothing personal is left then, in the store's files
+        neither. Repeating it is fine.
         """
         ...

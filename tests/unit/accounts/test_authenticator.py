@@ -12,7 +12,7 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.tokens import AccessClaims, TokenIssuer, TokenVerifier
 from parley_server.accounts.authenticator import Authenticator
 from parley_server.accounts.caller import Caller
-from parley_server.testing.accounts_contract import add_device, add_users, device_row, user_row
+from parley_server.testing.accounts_rows import add_device, add_users, device_row, user_row
 
 if TYPE_CHECKING:
     from parley_server.accounts.settings import AccountSettings

@@ -13,7 +13,7 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.secret_file import SecretFileError
 from parley_runtime.tokens import AccessClaims, KeyRing, SigningKey, TokenIssuer, TokenVerifier
 from parley_server.accounts.operator import OPERATOR_DEVICE_NAME, OPERATOR_USER_ID, ensure_operator
-from parley_server.testing.accounts_contract import add_users
+from parley_server.testing.accounts_rows import add_users
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -280,11 +280,11 @@ async def test_profiles_are_found_by_id_by_name_and_by_prefix(service: AccountSe
         bob.user.user_id, ["display_name", "about"], display_name="ÇA va", about="hi", avatar_url="ignored"
     )
     assert (changed.display_name, changed.about, changed.avatar_url) == ("ÇA va", "hi", "")
-    assert await service.profiles.search("ça", after="", limit=10) == (changed,)
-    assert await service.profiles.search("\x00", after="", limit=10) == ()
+    assert await service.profiles.search("ça", seeker_id="", after="", limit=10) == (changed,)
+    assert await service.profiles.search("\x00", seeker_id="", after="", limit=10) == ()
     for after in ("\x00", "BOB"):
         with pytest.raises(Refusal) as caught:
-            await service.profiles.search("b", after=after, limit=10)
+            await service.profiles.search("b", seeker_id="", after=after, limit=10)
         assert caught.value.reason is Reason.INVALID_FIELD
     with pytest.raises(Refusal) as caught:
         await service.profiles.update("u" + "0" * 32, ["about"], display_name="", about="", avatar_url="")

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from parley_server.ports.accounts import DeviceAdded, DeviceRow, ProfileChange, UserAdded, UserRow
+from parley_server.ports.accounts import (
+    Deletion,
+    DeviceAdded,
+    DeviceRow,
+    ProfileChange,
+    RelatedRow,
+    Relation,
+    RelationAdded,
+    UserAdded,
+    UserDeleted,
+    UserRow,
+    nobodys_name,
+    tombstone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +32,16 @@ class MemoryAccounts:
         self._user_ids: dict[str, str] = {}
         self._password_hashes: dict[str, str] = {}
         self._devices: dict[str, DeviceRow] = {}
+        # (who, relation, to whom) → since when
+        self._relations: dict[tuple[str, Relation, str], int] = {}
+        self._tombstones: dict[str, UserRow] = {}
+        self._deleting: set[str] = set()
 
     async def ping(self) -> None:
         """The memory always answers."""
 
     async def add_user(self, user: UserRow, password_hash: str) -> UserAdded:
-        if user.user_id in self._users:
+        if user.user_id in self._users or user.user_id in self._tombstones:
             return UserAdded.USER_ID_EXISTS
         if user.folded_username in self._user_ids:
             return UserAdded.USERNAME_TAKEN
@@ -45,6 +62,21 @@ class MemoryAccounts:
     async def password_hash(self, user_id: str) -> str:
         return self._password_hashes.get(user_id, "")
 
+    async def set_password(
+        self,
+        user_id: str,
+        password_hash: str,
+        *,
+        former_hash: str | None,
+        revoke: bool,
+        keep_device_id: str,
+        now_ms: int,
+    ) -> tuple[DeviceRow, ...] | None:
+        if user_id not in self._users or former_hash not in (None, self._password_hashes[user_id]):
+            return None
+        self._password_hashes[user_id] = password_hash
+        return self._revoke_all(user_id, keep_device_id, now_ms) if revoke else ()
+
     async def change_profile(self, user_id: str, change: ProfileChange) -> UserRow | None:
         user = self._users.get(user_id)
         if user is None:
@@ -52,11 +84,14 @@ class MemoryAccounts:
         user = self._users[user_id] = change.applied_to(user)
         return user
 
-    async def search(self, folded_prefix: str, *, after: str, limit: int) -> tuple[UserRow, ...]:
+    async def search(
+        self, folded_prefix: str, *, seeker_id: str, after: str, limit: int
+    ) -> tuple[UserRow, ...]:
         found = [
             user
             for user in self._users.values()
             if user.folded_username > after
+            and (user.user_id, Relation.BLOCK, seeker_id) not in self._relations
             and (
                 user.folded_username.startswith(folded_prefix)
                 or user.folded_display_name.startswith(folded_prefix)
@@ -85,8 +120,19 @@ class MemoryAccounts:
         )
 
     async def add_device(
-        self, device: DeviceRow, *, device_limit: int, now_ms: int, forget_before_ms: int
+        self,
+        device: DeviceRow,
+        *,
+        device_limit: int,
+        now_ms: int,
+        forget_before_ms: int,
+        password_hash: str | None = None,
     ) -> DeviceAdded:
+        if device.user_id not in self._users or password_hash not in (
+            None,
+            self._password_hashes[device.user_id],
+        ):
+            return DeviceAdded(added=False, refused=True)
         if device.device_id in self._devices:
             return DeviceAdded(added=False)
         others = [other for other in self._devices.values() if other.user_id == device.user_id]
@@ -149,3 +195,89 @@ class MemoryAccounts:
             if device.revoke_time_ms is not None
             and (device.revoke_time_ms >= since_ms or device.access_expire_time_ms > access_after_ms)
         )
+
+    async def add_relation(
+        self, user_id: str, relation: Relation, other_id: str, *, limit: int, now_ms: int
+    ) -> RelationAdded:
+        if user_id not in self._users or other_id not in self._users:
+            return RelationAdded.USER_NOT_FOUND
+        if (user_id, relation, other_id) in self._relations:
+            return RelationAdded.THERE_ALREADY
+        if relation is Relation.CONTACT and (user_id, Relation.BLOCK, other_id) in self._relations:
+            return RelationAdded.BLOCKED
+        if len(self._related(user_id, relation)) >= limit:
+            return RelationAdded.TOO_MANY
+        if relation is Relation.BLOCK:
+            self._relations.pop((user_id, Relation.CONTACT, other_id), None)
+        self._relations[user_id, relation, other_id] = now_ms
+        return RelationAdded.ADDED
+
+    async def remove_relation(self, user_id: str, relation: Relation, other_id: str) -> bool:
+        return self._relations.pop((user_id, relation, other_id), None) is not None
+
+    async def relations(
+        self, user_id: str, relation: Relation, *, after: str, limit: int
+    ) -> tuple[RelatedRow, ...]:
+        found = [
+            RelatedRow(self._users[other_id], create_time_ms)
+            for other_id, create_time_ms in self._related(user_id, relation).items()
+            if self._users[other_id].folded_username > after
+        ]
+        return tuple(sorted(found, key=lambda related: related.user.folded_username)[:limit])
+
+    async def related_ids(self, user_id: str, relation: Relation) -> frozenset[str]:
+        return frozenset(self._related(user_id, relation))
+
+    async def related_to(self, other_id: str, relation: Relation, among: Sequence[str]) -> set[str]:
+        return {user_id for user_id in among if (user_id, relation, other_id) in self._relations}
+
+    async def delete_user(self, user_id: str, *, password_hash: str, now_ms: int) -> UserDeleted:
+        user = self._users.get(user_id)
+        if user is None:
+            return UserDeleted(Deletion.USER_NOT_FOUND)
+        if self._password_hashes[user_id] != password_hash:
+            return UserDeleted(Deletion.PASSWORD_CHANGED)
+        if user.operator and not any(
+            other.operator and other.suspend_time_ms is None and other.user_id != user_id
+            for other in self._users.values()
+        ):
+            return UserDeleted(Deletion.LAST_OPERATOR)
+        self._tombstones[user_id] = tombstone(user)
+        self._deleting.add(user_id)
+        del self._users[user_id], self._password_hashes[user_id]
+        for who, relation, to_whom in list(self._relations):
+            if user_id in (who, to_whom):
+                del self._relations[who, relation, to_whom]
+        revoked = self._revoke_all(user_id, "", now_ms)
+        for device in self._devices.values():
+            if device.user_id == user_id:
+                self._devices[device.device_id] = replace(device, device_name="", refresh_state=b"")
+        return UserDeleted(Deletion.DELETED, tuple(self._devices[device.device_id] for device in revoked))
+
+    async def deleting_users(self, *, after: str, limit: int) -> tuple[str, ...]:
+        return tuple(sorted(user_id for user_id in self._deleting if user_id > after)[:limit])
+
+    async def deletion_finished(self, user_id: str) -> None:
+        if user_id in self._deleting:
+            self._deleting.discard(user_id)
+            user = self._tombstones[user_id]
+            self._tombstones[user_id] = replace(user, folded_username=nobodys_name(user_id))
+            del self._user_ids[user.folded_username]
+
+    def _related(self, user_id: str, relation: Relation) -> dict[str, int]:
+        return {
+            other_id: create_time_ms
+            for (who, kind, other_id), create_time_ms in self._relations.items()
+            if (who, kind) == (user_id, relation)
+        }
+
+    def _revoke_all(self, user_id: str, keep_device_id: str, now_ms: int) -> tuple[DeviceRow, ...]:
+        revoked = tuple(
+            replace(device, revoke_time_ms=now_ms)
+            for device in self._devices.values()
+            if device.user_id == user_id
+            and device.device_id != keep_device_id
+            and device.revoke_time_ms is None
+        )
+        self._devices.update({device.device_id: device for device in revoked})
+        return revoked

@@ -21,6 +21,8 @@ _PRAGMAS = (
     # FULL: a commit is on the disk before it returns, also when the power goes.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # What is deleted is overwritten, so that nothing of a deleted account can be read in the file.
+    "PRAGMA secure_delete = ON",
 )
 
 

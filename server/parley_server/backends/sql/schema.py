@@ -51,6 +51,7 @@ users = Table(
     Column("create_time_ms", BigInteger, nullable=False),
     Column("suspend_time_ms", BigInteger),
     Column("password_hash", Text, nullable=False),
+    Column("delete_time_ms", BigInteger),
 )
 Index("ix_users_folded_display_name", users.c.folded_display_name)
 Index("ix_users_suspend_time_ms", users.c.suspend_time_ms)
@@ -71,3 +72,21 @@ devices = Table(
 )
 Index("ix_devices_user_id", devices.c.user_id, devices.c.create_time_ms)
 Index("ix_devices_revoke_time_ms", devices.c.revoke_time_ms)
+
+relations = Table(
+    "relations",
+    metadata,
+    Column("user_id", code_point_text(), ForeignKey("users.user_id"), primary_key=True),
+    Column("relation", Text, primary_key=True),
+    Column("other_id", code_point_text(), ForeignKey("users.user_id"), primary_key=True),
+    Column("create_time_ms", BigInteger, nullable=False),
+)
+Index("ix_relations_other_id", relations.c.other_id, relations.c.relation)
+
+# Deleted users whose messages are still to be erased.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("user_id", code_point_text(), ForeignKey("users.user_id"), primary_key=True),
+    Column("delete_time_ms", BigInteger, nullable=False),
+)
