@@ -217,6 +217,21 @@ class FaultyMessageLog:
             only_messages=only_messages,
         )
 
+    async def pick(self, channel_id: str, seqs: Sequence[int]) -> tuple[Row, ...]:
+        """See MessageLog."""
+        await self._before_read()
+        return await self._inner.pick(channel_id, seqs)
+
+    async def erase(self, channel_id: str, rows: Sequence[Row]) -> None:
+        """See MessageLog."""
+        await self._before_read()
+        await self._inner.erase(channel_id, rows)
+
+    async def compact(self) -> None:
+        """See MessageLog."""
+        await self._before_read()
+        await self._inner.compact()
+
     async def fanned(self, channel_id: str) -> int:
         """See MessageLog."""
         await self._before_read()

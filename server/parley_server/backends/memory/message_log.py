@@ -91,6 +91,25 @@ class MemoryMessageLog:
             rows.append(row)
         return LogPage(tuple(rows), head, False)
 
+    async def pick(self, channel_id: str, seqs: Sequence[int]) -> tuple[Row, ...]:
+        """See MessageLog."""
+        channel = self._channels.get(channel_id)
+        rows = [] if channel is None else channel.rows
+        return tuple(rows[seq - 1] for seq in sorted(set(seqs)) if 1 <= seq <= len(rows))
+
+    async def erase(self, channel_id: str, rows: Sequence[Row]) -> None:
+        """See MessageLog."""
+        channel = self._channels.get(channel_id)
+        held = [] if channel is None else channel.rows
+        for row in rows:
+            if 1 <= row.seq <= len(held):
+                old = held[row.seq - 1]
+                if (old.digest, old.is_message) == (row.digest, row.is_message):
+                    held[row.seq - 1] = row
+
+    async def compact(self) -> None:
+        """See MessageLog. There are no files."""
+
     async def fanned(self, channel_id: str) -> int:
         """See MessageLog."""
         channel = self._channels.get(channel_id)

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import apsw
 
+SEQ_BITS: Final = 32
+LARGEST_SEQ: Final = (1 << SEQ_BITS) - 1
+"""`place`, the key of a channel's rows, is the channel's number << SEQ_BITS | seq."""
+
 KEY_OF: Final = "(SELECT key FROM channel_key WHERE channel_id = ?)"
 """For a reading statement: the key of the channel id bound here; NULL, which equals nothing, when it has
 none.

@@ -6,7 +6,7 @@ other's locks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
@@ -23,7 +23,7 @@ from parley_server.backends.sqlite.writer import (
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from os import PathLike
 
 Request = TypeVar("Request")
@@ -103,12 +103,32 @@ class ChatDatabase:
         """
         return await self._readers.run(function, *arguments)
 
+    async def compact(self) -> None:
+        """Leave nothing in the files of what was overwritten or deleted before this call.
+
+        All deleted bytes are zeroed in the pages as they are written (`secure_delete`); older copies of these
+        pages are in the write-ahead log, which is emptied here. Meanwhile nothing else is written. Raises
+        StoreUnavailable, after some seconds too if somebody reads all the time.
+        """
+        await self.write(_COMPACT, None)
+
     async def close(self) -> None:
         """Finish what is queued and close the file. Later calls find the store unavailable. Twice is
         harmless.
         """
         await self._readers.close()
         await self._writer.close()
+
+
+class _CompactWrite(Write[None, None]):
+    alone = True
+
+    def run(self, connection: apsw.Connection, requests: Sequence[None]) -> list[Exception | None]:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return [None] * len(requests)
+
+
+_COMPACT: Final = _CompactWrite()
 
 
 def _connect_to_write(path: str) -> apsw.Connection:
@@ -146,6 +166,7 @@ def _prepare(connection: apsw.Connection, path: str) -> None:
     connection.execute("PRAGMA synchronous = EXTRA", can_cache=False)
     connection.pragma("journal_mode", "wal")
     connection.pragma("journal_size_limit", 64 << 20)
+    connection.pragma("secure_delete", True)
     connection.pragma("cache_size", -65536)
     connection.pragma("temp_store", "memory")
     connection.execute(f"PRAGMA synchronous = {DURABLE}", can_cache=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from parley_server.backends.sqlite.channel_keys import KEY_OF, find_key, make_key
+from parley_server.backends.sqlite.channel_keys import KEY_OF, LARGEST_SEQ, SEQ_BITS, find_key, make_key
 from parley_server.backends.sqlite.writer import RowsStatement, Write
 from parley_server.ports.message_log import (
     AppendResult,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from parley_server.backends.sqlite.database import ChatDatabase
 
-SEQ_BITS: Final = 32
-LARGEST_SEQ: Final = (1 << SEQ_BITS) - 1
 ACTIVE_MINUTES_KEPT: Final = 60
 _CHANNELS_CACHED: Final = 65_536
 
@@ -39,6 +38,7 @@ class SqliteMessageLog:
     def __init__(self, database: ChatDatabase) -> None:
         self._database = database
         self._append = _AppendWrite()
+        self._erase = _EraseWrite()
         self._mark_fanned = _MarkFannedWrite()
         self._mark_active = _MarkActiveWrite()
 
@@ -93,6 +93,19 @@ class SqliteMessageLog:
         return await self._database.read(
             _read, channel_id, from_seq, to_seq, limit, limit_bytes, newest_first, only_messages
         )
+
+    async def pick(self, channel_id: str, seqs: Sequence[int]) -> tuple[Row, ...]:
+        """See MessageLog."""
+        return await self._database.read(_pick, channel_id, seqs)
+
+    async def erase(self, channel_id: str, rows: Sequence[Row]) -> None:
+        """See MessageLog."""
+        size_bytes = sum(len(row.event) for row in rows)
+        await self._database.write(self._erase, (channel_id, rows), rows=len(rows), size_bytes=size_bytes)
+
+    async def compact(self) -> None:
+        """See MessageLog, and ChatDatabase."""
+        await self._database.compact()
 
     async def fanned(self, channel_id: str) -> int:
         """See MessageLog."""
@@ -200,6 +213,27 @@ class _AppendWrite(Write[tuple[str, int, "Sequence[Row]", bytes], AppendResult])
 _COMMITTED: Final = Committed()
 
 
+class _EraseWrite(Write[tuple[str, "Sequence[Row]"], None]):
+    """Digest and table are compared: what a row is never changes, only what it says."""
+
+    def run(
+        self, connection: apsw.Connection, requests: Sequence[tuple[str, Sequence[Row]]]
+    ) -> list[Exception | None]:
+        for channel_id, rows in requests:
+            key = find_key(connection, channel_id)
+            if key is None:
+                continue
+            place = key << SEQ_BITS
+            for row in rows:
+                if 1 <= row.seq <= LARGEST_SEQ:
+                    table = "log_message" if row.is_message else "log_other"
+                    connection.execute(
+                        f"UPDATE {table} SET event = ? WHERE place = ? AND digest = ?",
+                        (row.event, place + row.seq, row.digest),
+                    )
+        return [None] * len(requests)
+
+
 class _MarkFannedWrite(Write[tuple[str, int], None]):
     durable = False
 
@@ -301,6 +335,23 @@ def _read(
             return LogPage(tuple(rows), head, True)
         rows.append(Row(row_place - place, bool(is_message), digest, event))
     return LogPage(tuple(rows), head, False)
+
+
+def _pick(connection: apsw.Connection, channel_id: str, seqs: Sequence[int]) -> tuple[Row, ...]:
+    key = find_key(connection, channel_id)
+    if key is None:
+        return ()
+    start = key << SEQ_BITS
+    # The places beyond a channel's are another channel's.
+    places = json.dumps([start + seq for seq in set(seqs) if 1 <= seq <= LARGEST_SEQ])
+    found = connection.execute(
+        "SELECT place, 1, digest, event FROM json_each(?1) JOIN log_message ON place = value UNION ALL "
+        "SELECT place, 0, digest, event FROM json_each(?1) JOIN log_other ON place = value ORDER BY place",
+        (places,),
+    )
+    return tuple(
+        Row(place - start, bool(is_message), digest, event) for place, is_message, digest, event in found
+    )
 
 
 def _page(newest_first: bool, only_messages: bool) -> str:

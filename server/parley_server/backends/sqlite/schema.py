@@ -97,7 +97,101 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (user_id, device_id)
     ) WITHOUT ROWID;
     """,
+    # What became of messages, and what rules a channel. A message has a row in `message_state` from the first
+    # event about it on, so that one look there tells that a page has none. Its `place` is the log's.
+    #
+    # Former members are asked for too, so that `member_of` covers them now.
+    """
+    ALTER TABLE projected_channel ADD COLUMN description TEXT NOT NULL DEFAULT '';
+    ALTER TABLE projected_channel ADD COLUMN slow_mode_seconds INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE projected_channel ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX member_of;
+    CREATE INDEX member_of ON member (user_id, channel, role);
+
+    CREATE TABLE message_state (
+        place INTEGER PRIMARY KEY,
+        edit_seq INTEGER NOT NULL,
+        edit_time_ms INTEGER NOT NULL,
+        delete_seq INTEGER NOT NULL,
+        pin_seq INTEGER NOT NULL,
+        pin_author_id TEXT NOT NULL,
+        reply_count INTEGER NOT NULL,
+        last_reply_seq INTEGER NOT NULL
+    );
+    CREATE INDEX message_pinned ON message_state (place) WHERE pin_seq > 0;
+    CREATE TABLE message_edit (
+        place INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (place, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE message_reply (
+        place INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (place, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE message_emoji (
+        place INTEGER NOT NULL,
+        emoji TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        PRIMARY KEY (place, emoji)
+    ) WITHOUT ROWID;
+    CREATE TABLE message_reaction (
+        place INTEGER NOT NULL,
+        user_id TEXT NOT NULL,
+        emoji TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (place, user_id, emoji)
+    ) WITHOUT ROWID;
+    CREATE INDEX message_reaction_by_seq ON message_reaction (place, emoji, seq);
+
+    CREATE TABLE invite (
+        channel INTEGER NOT NULL,
+        invite_id TEXT NOT NULL,
+        creator_id TEXT NOT NULL,
+        create_time_ms INTEGER NOT NULL,
+        expire_time_ms INTEGER NOT NULL,
+        use_limit INTEGER NOT NULL,
+        uses INTEGER NOT NULL,
+        PRIMARY KEY (channel, invite_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE ban (
+        channel INTEGER NOT NULL,
+        user_id TEXT NOT NULL,
+        actor_id TEXT NOT NULL,
+        create_time_ms INTEGER NOT NULL,
+        PRIMARY KEY (channel, user_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE erased_author (
+        channel INTEGER NOT NULL,
+        user_id TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (channel, user_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE erasure_due (
+        channel_id TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (channel_id, seq)
+    ) WITHOUT ROWID;
+    """,
 )
 """Step n brings a file from version n to version n + 1. A step that was released is never edited."""
+
+PROJECTED_TABLES: Final[tuple[str, ...]] = (
+    "projected_head",
+    "projected_channel",
+    "member",
+    "client_id",
+    "message_state",
+    "message_edit",
+    "message_reply",
+    "message_emoji",
+    "message_reaction",
+    "invite",
+    "ban",
+    "erased_author",
+    "erasure_due",
+)
+"""What is derived from the logs and can be made again from them."""
 
 VERSION: Final = len(MIGRATIONS)

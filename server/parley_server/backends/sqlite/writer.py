@@ -44,10 +44,12 @@ Result = TypeVar("Result")
 class Write(ABC, Generic[Request, Result]):
     """One kind of write. Its methods run on the writer's thread only, so it may keep a cache without a lock.
 
-    `durable` says whether its effect must survive a power cut once it was answered.
+    `durable` says whether its effect must survive a power cut once it was answered. `alone` that it is run
+    between transactions, with none open.
     """
 
     durable: bool = True
+    alone: bool = False
 
     @abstractmethod
     def run(self, connection: apsw.Connection, requests: Sequence[Request]) -> list[Result | Exception]:
@@ -237,7 +239,10 @@ class Writer:
         while backlog:
             job = backlog[0]
             if batch and (
-                rows + job.rows > limits.batch_rows or size_bytes + job.size_bytes > limits.batch_bytes
+                job.write.alone
+                or batch[0].write.alone
+                or rows + job.rows > limits.batch_rows
+                or size_bytes + job.size_bytes > limits.batch_bytes
             ):
                 break
             rows += job.rows
@@ -253,6 +258,8 @@ class Writer:
         `may_be_written`. Only a full disk does not: the frame that makes the commit is written last, and it
         was not.
         """
+        if batch[0].write.alone:
+            return [(batch[0], self._run_alone(connection, batch[0]))]
         kinds: dict[Write[Any, Any], list[_Job]] = {}
         for job in batch:
             kinds.setdefault(job.write, []).append(job)
@@ -279,6 +286,16 @@ class Writer:
             return [(job, job.write.failed(job.request, cause, may_be_written=open_end)) for job in batch]
         self._lazy_commits = not durable
         return answers
+
+    def _run_alone(self, connection: apsw.Connection, job: _Job) -> Any:
+        try:
+            self._set_synchronous(connection, DURABLE)
+            return job.write.run(connection, [job.request])[0]
+        except apsw.Error as error:
+            logger.exception("work on chat.db between transactions failed")
+            return job.write.failed(job.request, f"{type(error).__name__}: {error}", may_be_written=False)
+        except Exception as error:
+            return error
 
     def _undo(self, connection: apsw.Connection, kinds: dict[Write[Any, Any], list[_Job]]) -> None:
         with contextlib.suppress(apsw.Error):
