@@ -44,6 +44,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Members of a group made by an operator."""
     devices_per_user: int = 20
     """Log-ins of one user; one more logs the longest unused out."""
+    contacts_per_user: int = 10_000
+    """Contacts that one user may have."""
+    blocks_per_user: int = 10_000
+    """Users whom one user may block."""
     streams: int = 20_000
     """Open streams on this node."""
     streams_per_user: int = 100

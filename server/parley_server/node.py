@@ -218,7 +218,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             ),
             Servicers(
                 auth=AuthServicer(account_service),
-                user=UserServicer(account_service.profiles),
+                user=UserServicer(account_service),
                 channel=ChannelServicer(channels, projections, positions),
                 chat=ChatServicer(calls, history, inbox, sessions),
                 admin=AdminServicer(account_service),
@@ -260,7 +260,9 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         port = add_port(server, settings.listen, settings.tls)
         await server.start()
         metrics_address = await _serve_metrics(stack, settings.metrics_listen, metrics)
-        await stack.enter_async_context(_running(sessions.sweep(), health.keep_checking()))
+        await stack.enter_async_context(
+            _running(sessions.sweep(), health.keep_checking(), account_service.deletions.run())
+        )
         address = f"{settings.listen.rpartition(':')[0]}:{port}"
         log.info("node serves", node=node_id, address=address, metrics=metrics_address, data=str(folder.path))
         try:
@@ -366,6 +368,8 @@ def _account_settings(settings: Settings) -> AccountSettings:
         refresh_lifetime_seconds=auth.refresh_token_seconds,
         refresh_grace_seconds=auth.refresh_grace_seconds,
         device_limit=settings.limits.devices_per_user,
+        contact_limit=settings.limits.contacts_per_user,
+        block_limit=settings.limits.blocks_per_user,
         password_workers=auth.password_workers,
         password_waiting=auth.password_queue,
     )

@@ -46,6 +46,17 @@ class AdminServicer(AdminServiceServicer):
         await self._accounts.suspend_user(request.user_id, lift=request.lift)
         return admin_service_pb2.SuspendUserResponse()
 
+    async def ResetPassword(
+        self,
+        request: admin_service_pb2.ResetPasswordRequest,
+        context: ServicerContext[
+            admin_service_pb2.ResetPasswordRequest, admin_service_pb2.ResetPasswordResponse
+        ],
+    ) -> admin_service_pb2.ResetPasswordResponse:
+        _require_operator()
+        await self._accounts.credentials.reset(request.user_id, request.new_password)
+        return admin_service_pb2.ResetPasswordResponse()
+
 
 def _require_operator() -> None:
     # The interceptor asks this first, for the whole package; here it holds whatever stands in front of the

@@ -70,6 +70,23 @@ class AuthServicer(AuthServiceServicer):
         await self._accounts.devices.revoke(caller.user_id, caller.device_id)
         return auth_service_pb2.LogOutResponse()
 
+    async def ChangePassword(
+        self,
+        request: auth_service_pb2.ChangePasswordRequest,
+        context: ServicerContext[
+            auth_service_pb2.ChangePasswordRequest, auth_service_pb2.ChangePasswordResponse
+        ],
+    ) -> auth_service_pb2.ChangePasswordResponse:
+        caller = current_caller()
+        await self._accounts.credentials.change(
+            caller.user_id,
+            caller.device_id,
+            request.old_password,
+            request.new_password,
+            keep_other_devices=request.keep_other_devices,
+        )
+        return auth_service_pb2.ChangePasswordResponse()
+
     async def ListDevices(
         self,
         request: auth_service_pb2.ListDevicesRequest,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _BY_METHOD = {
     "/parley.auth.v1.AuthService/SignUp": "sign_up",
     "/parley.auth.v1.AuthService/LogIn": "log_in",
+    # Both tell whether a password is right.
+    "/parley.auth.v1.AuthService/ChangePassword": "log_in",
+    "/parley.user.v1.UserService/DeleteAccount": "log_in",
     "/parley.chat.v1.ChatService/SendMessage": "send",
 }
 

@@ -23,6 +23,10 @@ class AdminServiceBase(abc.ABC):
     async def SuspendUser(self, stream: 'grpclib.server.Stream[parley.admin.v1.admin_service_pb2.SuspendUserRequest, parley.admin.v1.admin_service_pb2.SuspendUserResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def ResetPassword(self, stream: 'grpclib.server.Stream[parley.admin.v1.admin_service_pb2.ResetPasswordRequest, parley.admin.v1.admin_service_pb2.ResetPasswordResponse]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/parley.admin.v1.AdminService/CreateUser': grpclib.const.Handler(
@@ -36,6 +40,12 @@ class AdminServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.admin.v1.admin_service_pb2.SuspendUserRequest,
                 parley.admin.v1.admin_service_pb2.SuspendUserResponse,
+            ),
+            '/parley.admin.v1.AdminService/ResetPassword': grpclib.const.Handler(
+                self.ResetPassword,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.admin.v1.admin_service_pb2.ResetPasswordRequest,
+                parley.admin.v1.admin_service_pb2.ResetPasswordResponse,
             ),
         }
 
@@ -54,4 +64,10 @@ class AdminServiceStub:
             '/parley.admin.v1.AdminService/SuspendUser',
             parley.admin.v1.admin_service_pb2.SuspendUserRequest,
             parley.admin.v1.admin_service_pb2.SuspendUserResponse,
+        )
+        self.ResetPassword = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.admin.v1.AdminService/ResetPassword',
+            parley.admin.v1.admin_service_pb2.ResetPasswordRequest,
+            parley.admin.v1.admin_service_pb2.ResetPasswordResponse,
         )

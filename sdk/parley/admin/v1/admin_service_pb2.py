@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from parley.user.v1 import user_pb2 as parley_dot_user_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#parley/admin/v1/admin_service.proto\x12\x0fparley.admin.v1\x1a\x19parley/user/v1/user.proto\"s\n\x11\x43reateUserRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x10\n\x08operator\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"8\n\x12\x43reateUserResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\"3\n\x12SuspendUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04lift\x18\x02 \x01(\x08\"\x15\n\x13SuspendUserResponse2\xc9\x01\n\x0c\x41\x64minService\x12Z\n\nCreateUser\x12\".parley.admin.v1.CreateUserRequest\x1a#.parley.admin.v1.CreateUserResponse\"\x03\x90\x02\x02\x12]\n\x0bSuspendUser\x12#.parley.admin.v1.SuspendUserRequest\x1a$.parley.admin.v1.SuspendUserResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#parley/admin/v1/admin_service.proto\x12\x0fparley.admin.v1\x1a\x19parley/user/v1/user.proto\"s\n\x11\x43reateUserRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x10\n\x08operator\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"8\n\x12\x43reateUserResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\"3\n\x12SuspendUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04lift\x18\x02 \x01(\x08\"\x15\n\x13SuspendUserResponse\"=\n\x14ResetPasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0cnew_password\x18\x02 \x01(\t\"\x17\n\x15ResetPasswordResponse2\xae\x02\n\x0c\x41\x64minService\x12Z\n\nCreateUser\x12\".parley.admin.v1.CreateUserRequest\x1a#.parley.admin.v1.CreateUserResponse\"\x03\x90\x02\x02\x12]\n\x0bSuspendUser\x12#.parley.admin.v1.SuspendUserRequest\x1a$.parley.admin.v1.SuspendUserResponse\"\x03\x90\x02\x02\x12\x63\n\rResetPassword\x12%.parley.admin.v1.ResetPasswordRequest\x1a&.parley.admin.v1.ResetPasswordResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['CreateUser']._serialized_options = b'\220\002\002'
   _globals['_ADMINSERVICE'].methods_by_name['SuspendUser']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['SuspendUser']._serialized_options = b'\220\002\002'
+  _globals['_ADMINSERVICE'].methods_by_name['ResetPassword']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ResetPassword']._serialized_options = b'\220\002\002'
   _globals['_CREATEUSERREQUEST']._serialized_start=83
   _globals['_CREATEUSERREQUEST']._serialized_end=198
   _globals['_CREATEUSERRESPONSE']._serialized_start=200
@@ -44,6 +46,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUSPENDUSERREQUEST']._serialized_end=309
   _globals['_SUSPENDUSERRESPONSE']._serialized_start=311
   _globals['_SUSPENDUSERRESPONSE']._serialized_end=332
-  _globals['_ADMINSERVICE']._serialized_start=335
-  _globals['_ADMINSERVICE']._serialized_end=536
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=334
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=395
+  _globals['_RESETPASSWORDRESPONSE']._serialized_start=397
+  _globals['_RESETPASSWORDRESPONSE']._serialized_end=420
+  _globals['_ADMINSERVICE']._serialized_start=423
+  _globals['_ADMINSERVICE']._serialized_end=725
 # @@protoc_insertion_point(module_scope)

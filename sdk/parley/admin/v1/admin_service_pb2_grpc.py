@@ -45,6 +45,11 @@ class AdminServiceStub:
                 request_serializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.SuspendUserRequest.SerializeToString,
                 response_deserializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.SuspendUserResponse.FromString,
                 _registered_method=True)
+        self.ResetPassword = channel.unary_unary(
+                '/parley.admin.v1.AdminService/ResetPassword',
+                request_serializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.ResetPasswordRequest.SerializeToString,
+                response_deserializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.ResetPasswordResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -67,6 +72,15 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResetPassword(self, request, context):
+        """Gives an account a new password and logs out all of its devices, both together or not at all: for
+        somebody who forgot it, or whose password others know. The user's own choice should follow with
+        ChangePassword. An operator who does this to his own account is logged out too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +93,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SuspendUser,
                     request_deserializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.SuspendUserRequest.FromString,
                     response_serializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.SuspendUserResponse.SerializeToString,
+            ),
+            'ResetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPassword,
+                    request_deserializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.ResetPasswordRequest.FromString,
+                    response_serializer=parley_dot_admin_dot_v1_dot_admin__service__pb2.ResetPasswordResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +155,33 @@ class AdminService:
             '/parley.admin.v1.AdminService/SuspendUser',
             parley_dot_admin_dot_v1_dot_admin__service__pb2.SuspendUserRequest.SerializeToString,
             parley_dot_admin_dot_v1_dot_admin__service__pb2.SuspendUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.admin.v1.AdminService/ResetPassword',
+            parley_dot_admin_dot_v1_dot_admin__service__pb2.ResetPasswordRequest.SerializeToString,
+            parley_dot_admin_dot_v1_dot_admin__service__pb2.ResetPasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,11 @@ class AdminServiceStub:
     """Suspends an account or lifts the suspension. Suspending ends the user's sessions and refuses
     log-ins and calls with ACCOUNT_SUSPENDED; nothing that was written is removed.
     """
+    ResetPassword: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResetPasswordRequest, _admin_service_pb2.ResetPasswordResponse]
+    """Gives an account a new password and logs out all of its devices, both together or not at all: for
+    somebody who forgot it, or whose password others know. The user's own choice should follow with
+    ChangePassword. An operator who does this to his own account is logged out too.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -54,6 +59,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     SuspendUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SuspendUserRequest, _admin_service_pb2.SuspendUserResponse]  # type: ignore[assignment]
     """Suspends an account or lifts the suspension. Suspending ends the user's sessions and refuses
     log-ins and calls with ACCOUNT_SUSPENDED; nothing that was written is removed.
+    """
+    ResetPassword: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResetPasswordRequest, _admin_service_pb2.ResetPasswordResponse]  # type: ignore[assignment]
+    """Gives an account a new password and logs out all of its devices, both together or not at all: for
+    somebody who forgot it, or whose password others know. The user's own choice should follow with
+    ChangePassword. An operator who does this to his own account is logged out too.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -77,6 +87,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.SuspendUserResponse, _abc.Awaitable[_admin_service_pb2.SuspendUserResponse]]:
         """Suspends an account or lifts the suspension. Suspending ends the user's sessions and refuses
         log-ins and calls with ACCOUNT_SUSPENDED; nothing that was written is removed.
+        """
+
+    @_abc_1.abstractmethod
+    def ResetPassword(
+        self,
+        request: _admin_service_pb2.ResetPasswordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ResetPasswordResponse, _abc.Awaitable[_admin_service_pb2.ResetPasswordResponse]]:
+        """Gives an account a new password and logs out all of its devices, both together or not at all: for
+        somebody who forgot it, or whose password others know. The user's own choice should follow with
+        ChangePassword. An operator who does this to his own account is logged out too.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

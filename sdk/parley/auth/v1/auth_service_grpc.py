@@ -34,6 +34,10 @@ class AuthServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def ChangePassword(self, stream: 'grpclib.server.Stream[parley.auth.v1.auth_service_pb2.ChangePasswordRequest, parley.auth.v1.auth_service_pb2.ChangePasswordResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def ListDevices(self, stream: 'grpclib.server.Stream[parley.auth.v1.auth_service_pb2.ListDevicesRequest, parley.auth.v1.auth_service_pb2.ListDevicesResponse]') -> None:
         pass
 
@@ -70,6 +74,12 @@ class AuthServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.auth.v1.auth_service_pb2.LogOutRequest,
                 parley.auth.v1.auth_service_pb2.LogOutResponse,
+            ),
+            '/parley.auth.v1.AuthService/ChangePassword': grpclib.const.Handler(
+                self.ChangePassword,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.auth.v1.auth_service_pb2.ChangePasswordRequest,
+                parley.auth.v1.auth_service_pb2.ChangePasswordResponse,
             ),
             '/parley.auth.v1.AuthService/ListDevices': grpclib.const.Handler(
                 self.ListDevices,
@@ -118,6 +128,12 @@ class AuthServiceStub:
             '/parley.auth.v1.AuthService/LogOut',
             parley.auth.v1.auth_service_pb2.LogOutRequest,
             parley.auth.v1.auth_service_pb2.LogOutResponse,
+        )
+        self.ChangePassword = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.auth.v1.AuthService/ChangePassword',
+            parley.auth.v1.auth_service_pb2.ChangePasswordRequest,
+            parley.auth.v1.auth_service_pb2.ChangePasswordResponse,
         )
         self.ListDevices = grpclib.client.UnaryUnaryMethod(
             channel,

@@ -27,7 +27,7 @@ from parley.auth.v1 import token_pair_pb2 as parley_dot_auth_dot_v1_dot_token__p
 from parley.user.v1 import user_pb2 as parley_dot_user_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/auth/v1/auth_service.proto\x12\x0eparley.auth.v1\x1a\x1bparley/auth/v1/device.proto\x1a\x1fparley/auth/v1/token_pair.proto\x1a\x19parley/user/v1/user.proto\"r\n\rSignUpRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"r\n\x0eSignUpResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12)\n\x06tokens\x18\x03 \x01(\x0b\x32\x19.parley.auth.v1.TokenPair\"[\n\x0cLogInRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"q\n\rLogInResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12)\n\x06tokens\x18\x03 \x01(\x0b\x32\x19.parley.auth.v1.TokenPair\"\'\n\x0eRefreshRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"<\n\x0fRefreshResponse\x12)\n\x06tokens\x18\x01 \x01(\x0b\x32\x19.parley.auth.v1.TokenPair\"\x0f\n\rLogOutRequest\"\x10\n\x0eLogOutResponse\";\n\x12ListDevicesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x13ListDevicesResponse\x12\'\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x16.parley.auth.v1.Device\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13RevokeDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"\x16\n\x14RevokeDeviceResponse\"\x10\n\x0eGetJwksRequest\"$\n\x0fGetJwksResponse\x12\x11\n\tjwks_json\x18\x01 \x01(\t2\xd3\x04\n\x0b\x41uthService\x12L\n\x06SignUp\x12\x1d.parley.auth.v1.SignUpRequest\x1a\x1e.parley.auth.v1.SignUpResponse\"\x03\x90\x02\x02\x12I\n\x05LogIn\x12\x1c.parley.auth.v1.LogInRequest\x1a\x1d.parley.auth.v1.LogInResponse\"\x03\x90\x02\x02\x12O\n\x07Refresh\x12\x1e.parley.auth.v1.RefreshRequest\x1a\x1f.parley.auth.v1.RefreshResponse\"\x03\x90\x02\x02\x12L\n\x06LogOut\x12\x1d.parley.auth.v1.LogOutRequest\x1a\x1e.parley.auth.v1.LogOutResponse\"\x03\x90\x02\x02\x12[\n\x0bListDevices\x12\".parley.auth.v1.ListDevicesRequest\x1a#.parley.auth.v1.ListDevicesResponse\"\x03\x90\x02\x01\x12^\n\x0cRevokeDevice\x12#.parley.auth.v1.RevokeDeviceRequest\x1a$.parley.auth.v1.RevokeDeviceResponse\"\x03\x90\x02\x02\x12O\n\x07GetJwks\x12\x1e.parley.auth.v1.GetJwksRequest\x1a\x1f.parley.auth.v1.GetJwksResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/auth/v1/auth_service.proto\x12\x0eparley.auth.v1\x1a\x1bparley/auth/v1/device.proto\x1a\x1fparley/auth/v1/token_pair.proto\x1a\x19parley/user/v1/user.proto\"r\n\rSignUpRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"r\n\x0eSignUpResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12)\n\x06tokens\x18\x03 \x01(\x0b\x32\x19.parley.auth.v1.TokenPair\"[\n\x0cLogInRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"q\n\rLogInResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12)\n\x06tokens\x18\x03 \x01(\x0b\x32\x19.parley.auth.v1.TokenPair\"\'\n\x0eRefreshRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"<\n\x0fRefreshResponse\x12)\n\x06tokens\x18\x01 \x01(\x0b\x32\x19.parley.auth.v1.TokenPair\"\x0f\n\rLogOutRequest\"\x10\n\x0eLogOutResponse\"_\n\x15\x43hangePasswordRequest\x12\x14\n\x0cold_password\x18\x01 \x01(\t\x12\x14\n\x0cnew_password\x18\x02 \x01(\t\x12\x1a\n\x12keep_other_devices\x18\x03 \x01(\x08\"\x18\n\x16\x43hangePasswordResponse\";\n\x12ListDevicesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x13ListDevicesResponse\x12\'\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x16.parley.auth.v1.Device\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13RevokeDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"\x16\n\x14RevokeDeviceResponse\"\x10\n\x0eGetJwksRequest\"$\n\x0fGetJwksResponse\x12\x11\n\tjwks_json\x18\x01 \x01(\t2\xb9\x05\n\x0b\x41uthService\x12L\n\x06SignUp\x12\x1d.parley.auth.v1.SignUpRequest\x1a\x1e.parley.auth.v1.SignUpResponse\"\x03\x90\x02\x02\x12I\n\x05LogIn\x12\x1c.parley.auth.v1.LogInRequest\x1a\x1d.parley.auth.v1.LogInResponse\"\x03\x90\x02\x02\x12O\n\x07Refresh\x12\x1e.parley.auth.v1.RefreshRequest\x1a\x1f.parley.auth.v1.RefreshResponse\"\x03\x90\x02\x02\x12L\n\x06LogOut\x12\x1d.parley.auth.v1.LogOutRequest\x1a\x1e.parley.auth.v1.LogOutResponse\"\x03\x90\x02\x02\x12\x64\n\x0e\x43hangePassword\x12%.parley.auth.v1.ChangePasswordRequest\x1a&.parley.auth.v1.ChangePasswordResponse\"\x03\x90\x02\x02\x12[\n\x0bListDevices\x12\".parley.auth.v1.ListDevicesRequest\x1a#.parley.auth.v1.ListDevicesResponse\"\x03\x90\x02\x01\x12^\n\x0cRevokeDevice\x12#.parley.auth.v1.RevokeDeviceRequest\x1a$.parley.auth.v1.RevokeDeviceResponse\"\x03\x90\x02\x02\x12O\n\x07GetJwks\x12\x1e.parley.auth.v1.GetJwksRequest\x1a\x1f.parley.auth.v1.GetJwksResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['Refresh']._serialized_options = b'\220\002\002'
   _globals['_AUTHSERVICE'].methods_by_name['LogOut']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['LogOut']._serialized_options = b'\220\002\002'
+  _globals['_AUTHSERVICE'].methods_by_name['ChangePassword']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['ChangePassword']._serialized_options = b'\220\002\002'
   _globals['_AUTHSERVICE'].methods_by_name['ListDevices']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['ListDevices']._serialized_options = b'\220\002\001'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeDevice']._loaded_options = None
@@ -64,18 +66,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGOUTREQUEST']._serialized_end=700
   _globals['_LOGOUTRESPONSE']._serialized_start=702
   _globals['_LOGOUTRESPONSE']._serialized_end=718
-  _globals['_LISTDEVICESREQUEST']._serialized_start=720
-  _globals['_LISTDEVICESREQUEST']._serialized_end=779
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=781
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=868
-  _globals['_REVOKEDEVICEREQUEST']._serialized_start=870
-  _globals['_REVOKEDEVICEREQUEST']._serialized_end=910
-  _globals['_REVOKEDEVICERESPONSE']._serialized_start=912
-  _globals['_REVOKEDEVICERESPONSE']._serialized_end=934
-  _globals['_GETJWKSREQUEST']._serialized_start=936
-  _globals['_GETJWKSREQUEST']._serialized_end=952
-  _globals['_GETJWKSRESPONSE']._serialized_start=954
-  _globals['_GETJWKSRESPONSE']._serialized_end=990
-  _globals['_AUTHSERVICE']._serialized_start=993
-  _globals['_AUTHSERVICE']._serialized_end=1588
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=720
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=815
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=817
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=841
+  _globals['_LISTDEVICESREQUEST']._serialized_start=843
+  _globals['_LISTDEVICESREQUEST']._serialized_end=902
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=904
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=991
+  _globals['_REVOKEDEVICEREQUEST']._serialized_start=993
+  _globals['_REVOKEDEVICEREQUEST']._serialized_end=1033
+  _globals['_REVOKEDEVICERESPONSE']._serialized_start=1035
+  _globals['_REVOKEDEVICERESPONSE']._serialized_end=1057
+  _globals['_GETJWKSREQUEST']._serialized_start=1059
+  _globals['_GETJWKSREQUEST']._serialized_end=1075
+  _globals['_GETJWKSRESPONSE']._serialized_start=1077
+  _globals['_GETJWKSRESPONSE']._serialized_end=1113
+  _globals['_AUTHSERVICE']._serialized_start=1116
+  _globals['_AUTHSERVICE']._serialized_end=1813
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,11 @@ class AuthServiceStub:
                 request_serializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.LogOutRequest.SerializeToString,
                 response_deserializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.LogOutResponse.FromString,
                 _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/parley.auth.v1.AuthService/ChangePassword',
+                request_serializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
         self.ListDevices = channel.unary_unary(
                 '/parley.auth.v1.AuthService/ListDevices',
                 request_serializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.ListDevicesRequest.SerializeToString,
@@ -108,6 +113,16 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChangePassword(self, request, context):
+        """Changes the caller's password. All other devices of the caller are logged out, unless they are to be
+        kept; the calling one stays logged in. Both happen together or not at all. A repeat after success
+        answers the same.
+        FAILED_PRECONDITION (WRONG_PASSWORD) when the old password is not the account's. Rate limited as LogIn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDevices(self, request, context):
         """Lists the caller's devices, newest first.
         """
@@ -151,6 +166,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.LogOut,
                     request_deserializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.LogOutRequest.FromString,
                     response_serializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.LogOutResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=parley_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.SerializeToString,
             ),
             'ListDevices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDevices,
@@ -277,6 +297,33 @@ class AuthService:
             '/parley.auth.v1.AuthService/LogOut',
             parley_dot_auth_dot_v1_dot_auth__service__pb2.LogOutRequest.SerializeToString,
             parley_dot_auth_dot_v1_dot_auth__service__pb2.LogOutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.auth.v1.AuthService/ChangePassword',
+            parley_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+            parley_dot_auth_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

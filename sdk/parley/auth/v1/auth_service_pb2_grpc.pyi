@@ -48,6 +48,12 @@ class AuthServiceStub:
     """
     LogOut: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.LogOutRequest, _auth_service_pb2.LogOutResponse]
     """Logs the calling device out. Its tokens stop working at once."""
+    ChangePassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _auth_service_pb2.ChangePasswordResponse]
+    """Changes the caller's password. All other devices of the caller are logged out, unless they are to be
+    kept; the calling one stays logged in. Both happen together or not at all. A repeat after success
+    answers the same.
+    FAILED_PRECONDITION (WRONG_PASSWORD) when the old password is not the account's. Rate limited as LogIn.
+    """
     ListDevices: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListDevicesRequest, _auth_service_pb2.ListDevicesResponse]
     """Lists the caller's devices, newest first."""
     RevokeDevice: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeDeviceRequest, _auth_service_pb2.RevokeDeviceResponse]
@@ -75,6 +81,12 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """
     LogOut: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogOutRequest, _auth_service_pb2.LogOutResponse]  # type: ignore[assignment]
     """Logs the calling device out. Its tokens stop working at once."""
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _auth_service_pb2.ChangePasswordResponse]  # type: ignore[assignment]
+    """Changes the caller's password. All other devices of the caller are logged out, unless they are to be
+    kept; the calling one stays logged in. Both happen together or not at all. A repeat after success
+    answers the same.
+    FAILED_PRECONDITION (WRONG_PASSWORD) when the old password is not the account's. Rate limited as LogIn.
+    """
     ListDevices: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListDevicesRequest, _auth_service_pb2.ListDevicesResponse]  # type: ignore[assignment]
     """Lists the caller's devices, newest first."""
     RevokeDevice: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeDeviceRequest, _auth_service_pb2.RevokeDeviceResponse]  # type: ignore[assignment]
@@ -123,6 +135,18 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.LogOutResponse, _abc.Awaitable[_auth_service_pb2.LogOutResponse]]:
         """Logs the calling device out. Its tokens stop working at once."""
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _auth_service_pb2.ChangePasswordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ChangePasswordResponse, _abc.Awaitable[_auth_service_pb2.ChangePasswordResponse]]:
+        """Changes the caller's password. All other devices of the caller are logged out, unless they are to be
+        kept; the calling one stays logged in. Both happen together or not at all. A repeat after success
+        answers the same.
+        FAILED_PRECONDITION (WRONG_PASSWORD) when the old password is not the account's. Rate limited as LogIn.
+        """
 
     @_abc_1.abstractmethod
     def ListDevices(

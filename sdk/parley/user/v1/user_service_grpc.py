@@ -10,6 +10,8 @@ if typing.TYPE_CHECKING:
     import grpclib.server
 
 import google.protobuf.field_mask_pb2
+import parley.user.v1.blocked_user_pb2
+import parley.user.v1.contact_pb2
 import parley.user.v1.user_pb2
 import parley.user.v1.user_service_pb2
 
@@ -30,6 +32,34 @@ class UserServiceBase(abc.ABC):
 
     @abc.abstractmethod
     async def SearchUsers(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.SearchUsersRequest, parley.user.v1.user_service_pb2.SearchUsersResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def AddContact(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.AddContactRequest, parley.user.v1.user_service_pb2.AddContactResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def RemoveContact(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.RemoveContactRequest, parley.user.v1.user_service_pb2.RemoveContactResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ListContacts(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.ListContactsRequest, parley.user.v1.user_service_pb2.ListContactsResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def BlockUser(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.BlockUserRequest, parley.user.v1.user_service_pb2.BlockUserResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def UnblockUser(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.UnblockUserRequest, parley.user.v1.user_service_pb2.UnblockUserResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ListBlocked(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.ListBlockedRequest, parley.user.v1.user_service_pb2.ListBlockedResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def DeleteAccount(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.DeleteAccountRequest, parley.user.v1.user_service_pb2.DeleteAccountResponse]') -> None:
         pass
 
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
@@ -57,6 +87,48 @@ class UserServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.user.v1.user_service_pb2.SearchUsersRequest,
                 parley.user.v1.user_service_pb2.SearchUsersResponse,
+            ),
+            '/parley.user.v1.UserService/AddContact': grpclib.const.Handler(
+                self.AddContact,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.user.v1.user_service_pb2.AddContactRequest,
+                parley.user.v1.user_service_pb2.AddContactResponse,
+            ),
+            '/parley.user.v1.UserService/RemoveContact': grpclib.const.Handler(
+                self.RemoveContact,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.user.v1.user_service_pb2.RemoveContactRequest,
+                parley.user.v1.user_service_pb2.RemoveContactResponse,
+            ),
+            '/parley.user.v1.UserService/ListContacts': grpclib.const.Handler(
+                self.ListContacts,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.user.v1.user_service_pb2.ListContactsRequest,
+                parley.user.v1.user_service_pb2.ListContactsResponse,
+            ),
+            '/parley.user.v1.UserService/BlockUser': grpclib.const.Handler(
+                self.BlockUser,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.user.v1.user_service_pb2.BlockUserRequest,
+                parley.user.v1.user_service_pb2.BlockUserResponse,
+            ),
+            '/parley.user.v1.UserService/UnblockUser': grpclib.const.Handler(
+                self.UnblockUser,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.user.v1.user_service_pb2.UnblockUserRequest,
+                parley.user.v1.user_service_pb2.UnblockUserResponse,
+            ),
+            '/parley.user.v1.UserService/ListBlocked': grpclib.const.Handler(
+                self.ListBlocked,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.user.v1.user_service_pb2.ListBlockedRequest,
+                parley.user.v1.user_service_pb2.ListBlockedResponse,
+            ),
+            '/parley.user.v1.UserService/DeleteAccount': grpclib.const.Handler(
+                self.DeleteAccount,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.user.v1.user_service_pb2.DeleteAccountRequest,
+                parley.user.v1.user_service_pb2.DeleteAccountResponse,
             ),
         }
 
@@ -87,4 +159,46 @@ class UserServiceStub:
             '/parley.user.v1.UserService/SearchUsers',
             parley.user.v1.user_service_pb2.SearchUsersRequest,
             parley.user.v1.user_service_pb2.SearchUsersResponse,
+        )
+        self.AddContact = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.user.v1.UserService/AddContact',
+            parley.user.v1.user_service_pb2.AddContactRequest,
+            parley.user.v1.user_service_pb2.AddContactResponse,
+        )
+        self.RemoveContact = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.user.v1.UserService/RemoveContact',
+            parley.user.v1.user_service_pb2.RemoveContactRequest,
+            parley.user.v1.user_service_pb2.RemoveContactResponse,
+        )
+        self.ListContacts = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.user.v1.UserService/ListContacts',
+            parley.user.v1.user_service_pb2.ListContactsRequest,
+            parley.user.v1.user_service_pb2.ListContactsResponse,
+        )
+        self.BlockUser = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.user.v1.UserService/BlockUser',
+            parley.user.v1.user_service_pb2.BlockUserRequest,
+            parley.user.v1.user_service_pb2.BlockUserResponse,
+        )
+        self.UnblockUser = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.user.v1.UserService/UnblockUser',
+            parley.user.v1.user_service_pb2.UnblockUserRequest,
+            parley.user.v1.user_service_pb2.UnblockUserResponse,
+        )
+        self.ListBlocked = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.user.v1.UserService/ListBlocked',
+            parley.user.v1.user_service_pb2.ListBlockedRequest,
+            parley.user.v1.user_service_pb2.ListBlockedResponse,
+        )
+        self.DeleteAccount = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.user.v1.UserService/DeleteAccount',
+            parley.user.v1.user_service_pb2.DeleteAccountRequest,
+            parley.user.v1.user_service_pb2.DeleteAccountResponse,
         )

@@ -23,10 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from parley.user.v1 import blocked_user_pb2 as parley_dot_user_dot_v1_dot_blocked__user__pb2
+from parley.user.v1 import contact_pb2 as parley_dot_user_dot_v1_dot_contact__pb2
 from parley.user.v1 import user_pb2 as parley_dot_user_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/user/v1/user_service.proto\x12\x0eparley.user.v1\x1a google/protobuf/field_mask.proto\x1a\x19parley/user/v1/user.proto\">\n\x0eGetUserRequest\x12\x11\n\x07user_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08username\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"5\n\x0fGetUserResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\"(\n\x14\x42\x61tchGetUsersRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"<\n\x15\x42\x61tchGetUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.parley.user.v1.User\"k\n\x14UpdateProfileRequest\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x15UpdateProfileResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\"J\n\x12SearchUsersRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x13SearchUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.parley.user.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x81\x03\n\x0bUserService\x12O\n\x07GetUser\x12\x1e.parley.user.v1.GetUserRequest\x1a\x1f.parley.user.v1.GetUserResponse\"\x03\x90\x02\x01\x12\x61\n\rBatchGetUsers\x12$.parley.user.v1.BatchGetUsersRequest\x1a%.parley.user.v1.BatchGetUsersResponse\"\x03\x90\x02\x01\x12\x61\n\rUpdateProfile\x12$.parley.user.v1.UpdateProfileRequest\x1a%.parley.user.v1.UpdateProfileResponse\"\x03\x90\x02\x02\x12[\n\x0bSearchUsers\x12\".parley.user.v1.SearchUsersRequest\x1a#.parley.user.v1.SearchUsersResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/user/v1/user_service.proto\x12\x0eparley.user.v1\x1a google/protobuf/field_mask.proto\x1a!parley/user/v1/blocked_user.proto\x1a\x1cparley/user/v1/contact.proto\x1a\x19parley/user/v1/user.proto\">\n\x0eGetUserRequest\x12\x11\n\x07user_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08username\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"5\n\x0fGetUserResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\"(\n\x14\x42\x61tchGetUsersRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"<\n\x15\x42\x61tchGetUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.parley.user.v1.User\"k\n\x14UpdateProfileRequest\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\";\n\x15UpdateProfileResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.parley.user.v1.User\"J\n\x12SearchUsersRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x13SearchUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.parley.user.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x11\x41\x64\x64\x43ontactRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x14\n\x12\x41\x64\x64\x43ontactResponse\"\'\n\x14RemoveContactRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x17\n\x15RemoveContactResponse\"<\n\x13ListContactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x14ListContactsResponse\x12)\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x17.parley.user.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x10\x42lockUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x13\n\x11\x42lockUserResponse\"%\n\x12UnblockUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x15\n\x13UnblockUserResponse\";\n\x12ListBlockedRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x13ListBlockedResponse\x12\x32\n\rblocked_users\x18\x01 \x03(\x0b\x32\x1b.parley.user.v1.BlockedUser\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x14\x44\x65leteAccountRequest\x12\x10\n\x08password\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteAccountResponse2\x92\x08\n\x0bUserService\x12O\n\x07GetUser\x12\x1e.parley.user.v1.GetUserRequest\x1a\x1f.parley.user.v1.GetUserResponse\"\x03\x90\x02\x01\x12\x61\n\rBatchGetUsers\x12$.parley.user.v1.BatchGetUsersRequest\x1a%.parley.user.v1.BatchGetUsersResponse\"\x03\x90\x02\x01\x12\x61\n\rUpdateProfile\x12$.parley.user.v1.UpdateProfileRequest\x1a%.parley.user.v1.UpdateProfileResponse\"\x03\x90\x02\x02\x12[\n\x0bSearchUsers\x12\".parley.user.v1.SearchUsersRequest\x1a#.parley.user.v1.SearchUsersResponse\"\x03\x90\x02\x01\x12X\n\nAddContact\x12!.parley.user.v1.AddContactRequest\x1a\".parley.user.v1.AddContactResponse\"\x03\x90\x02\x02\x12\x61\n\rRemoveContact\x12$.parley.user.v1.RemoveContactRequest\x1a%.parley.user.v1.RemoveContactResponse\"\x03\x90\x02\x02\x12^\n\x0cListContacts\x12#.parley.user.v1.ListContactsRequest\x1a$.parley.user.v1.ListContactsResponse\"\x03\x90\x02\x01\x12U\n\tBlockUser\x12 .parley.user.v1.BlockUserRequest\x1a!.parley.user.v1.BlockUserResponse\"\x03\x90\x02\x02\x12[\n\x0bUnblockUser\x12\".parley.user.v1.UnblockUserRequest\x1a#.parley.user.v1.UnblockUserResponse\"\x03\x90\x02\x02\x12[\n\x0bListBlocked\x12\".parley.user.v1.ListBlockedRequest\x1a#.parley.user.v1.ListBlockedResponse\"\x03\x90\x02\x01\x12\x61\n\rDeleteAccount\x12$.parley.user.v1.DeleteAccountRequest\x1a%.parley.user.v1.DeleteAccountResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,22 +43,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['UpdateProfile']._serialized_options = b'\220\002\002'
   _globals['_USERSERVICE'].methods_by_name['SearchUsers']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['SearchUsers']._serialized_options = b'\220\002\001'
-  _globals['_GETUSERREQUEST']._serialized_start=114
-  _globals['_GETUSERREQUEST']._serialized_end=176
-  _globals['_GETUSERRESPONSE']._serialized_start=178
-  _globals['_GETUSERRESPONSE']._serialized_end=231
-  _globals['_BATCHGETUSERSREQUEST']._serialized_start=233
-  _globals['_BATCHGETUSERSREQUEST']._serialized_end=273
-  _globals['_BATCHGETUSERSRESPONSE']._serialized_start=275
-  _globals['_BATCHGETUSERSRESPONSE']._serialized_end=335
-  _globals['_UPDATEPROFILEREQUEST']._serialized_start=337
-  _globals['_UPDATEPROFILEREQUEST']._serialized_end=444
-  _globals['_UPDATEPROFILERESPONSE']._serialized_start=446
-  _globals['_UPDATEPROFILERESPONSE']._serialized_end=505
-  _globals['_SEARCHUSERSREQUEST']._serialized_start=507
-  _globals['_SEARCHUSERSREQUEST']._serialized_end=581
-  _globals['_SEARCHUSERSRESPONSE']._serialized_start=583
-  _globals['_SEARCHUSERSRESPONSE']._serialized_end=666
-  _globals['_USERSERVICE']._serialized_start=669
-  _globals['_USERSERVICE']._serialized_end=1054
+  _globals['_USERSERVICE'].methods_by_name['AddContact']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['AddContact']._serialized_options = b'\220\002\002'
+  _globals['_USERSERVICE'].methods_by_name['RemoveContact']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['RemoveContact']._serialized_options = b'\220\002\002'
+  _globals['_USERSERVICE'].methods_by_name['ListContacts']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['ListContacts']._serialized_options = b'\220\002\001'
+  _globals['_USERSERVICE'].methods_by_name['BlockUser']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['BlockUser']._serialized_options = b'\220\002\002'
+  _globals['_USERSERVICE'].methods_by_name['UnblockUser']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['UnblockUser']._serialized_options = b'\220\002\002'
+  _globals['_USERSERVICE'].methods_by_name['ListBlocked']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['ListBlocked']._serialized_options = b'\220\002\001'
+  _globals['_USERSERVICE'].methods_by_name['DeleteAccount']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['DeleteAccount']._serialized_options = b'\220\002\002'
+  _globals['_GETUSERREQUEST']._serialized_start=179
+  _globals['_GETUSERREQUEST']._serialized_end=241
+  _globals['_GETUSERRESPONSE']._serialized_start=243
+  _globals['_GETUSERRESPONSE']._serialized_end=296
+  _globals['_BATCHGETUSERSREQUEST']._serialized_start=298
+  _globals['_BATCHGETUSERSREQUEST']._serialized_end=338
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_start=340
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_end=400
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=402
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=509
+  _globals['_UPDATEPROFILERESPONSE']._serialized_start=511
+  _globals['_UPDATEPROFILERESPONSE']._serialized_end=570
+  _globals['_SEARCHUSERSREQUEST']._serialized_start=572
+  _globals['_SEARCHUSERSREQUEST']._serialized_end=646
+  _globals['_SEARCHUSERSRESPONSE']._serialized_start=648
+  _globals['_SEARCHUSERSRESPONSE']._serialized_end=731
+  _globals['_ADDCONTACTREQUEST']._serialized_start=733
+  _globals['_ADDCONTACTREQUEST']._serialized_end=769
+  _globals['_ADDCONTACTRESPONSE']._serialized_start=771
+  _globals['_ADDCONTACTRESPONSE']._serialized_end=791
+  _globals['_REMOVECONTACTREQUEST']._serialized_start=793
+  _globals['_REMOVECONTACTREQUEST']._serialized_end=832
+  _globals['_REMOVECONTACTRESPONSE']._serialized_start=834
+  _globals['_REMOVECONTACTRESPONSE']._serialized_end=857
+  _globals['_LISTCONTACTSREQUEST']._serialized_start=859
+  _globals['_LISTCONTACTSREQUEST']._serialized_end=919
+  _globals['_LISTCONTACTSRESPONSE']._serialized_start=921
+  _globals['_LISTCONTACTSRESPONSE']._serialized_end=1011
+  _globals['_BLOCKUSERREQUEST']._serialized_start=1013
+  _globals['_BLOCKUSERREQUEST']._serialized_end=1048
+  _globals['_BLOCKUSERRESPONSE']._serialized_start=1050
+  _globals['_BLOCKUSERRESPONSE']._serialized_end=1069
+  _globals['_UNBLOCKUSERREQUEST']._serialized_start=1071
+  _globals['_UNBLOCKUSERREQUEST']._serialized_end=1108
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=1110
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=1131
+  _globals['_LISTBLOCKEDREQUEST']._serialized_start=1133
+  _globals['_LISTBLOCKEDREQUEST']._serialized_end=1192
+  _globals['_LISTBLOCKEDRESPONSE']._serialized_start=1194
+  _globals['_LISTBLOCKEDRESPONSE']._serialized_end=1292
+  _globals['_DELETEACCOUNTREQUEST']._serialized_start=1294
+  _globals['_DELETEACCOUNTREQUEST']._serialized_end=1334
+  _globals['_DELETEACCOUNTRESPONSE']._serialized_start=1336
+  _globals['_DELETEACCOUNTRESPONSE']._serialized_end=1359
+  _globals['_USERSERVICE']._serialized_start=1362
+  _globals['_USERSERVICE']._serialized_end=2404
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class UserServiceStub:
-    """Reads profiles and changes the caller's own.
+    """Reads profiles and changes what is the caller's own. A user who deleted the account is NOT_FOUND
+    (USER_NOT_FOUND) everywhere, as one who never was.
     """
 
     def __init__(self, channel):
@@ -55,10 +56,46 @@ class UserServiceStub:
                 request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.SearchUsersRequest.SerializeToString,
                 response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.SearchUsersResponse.FromString,
                 _registered_method=True)
+        self.AddContact = channel.unary_unary(
+                '/parley.user.v1.UserService/AddContact',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.AddContactRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.AddContactResponse.FromString,
+                _registered_method=True)
+        self.RemoveContact = channel.unary_unary(
+                '/parley.user.v1.UserService/RemoveContact',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.RemoveContactRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.RemoveContactResponse.FromString,
+                _registered_method=True)
+        self.ListContacts = channel.unary_unary(
+                '/parley.user.v1.UserService/ListContacts',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListContactsRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListContactsResponse.FromString,
+                _registered_method=True)
+        self.BlockUser = channel.unary_unary(
+                '/parley.user.v1.UserService/BlockUser',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.BlockUserRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.BlockUserResponse.FromString,
+                _registered_method=True)
+        self.UnblockUser = channel.unary_unary(
+                '/parley.user.v1.UserService/UnblockUser',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.UnblockUserRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.UnblockUserResponse.FromString,
+                _registered_method=True)
+        self.ListBlocked = channel.unary_unary(
+                '/parley.user.v1.UserService/ListBlocked',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccount = channel.unary_unary(
+                '/parley.user.v1.UserService/DeleteAccount',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.DeleteAccountRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.DeleteAccountResponse.FromString,
+                _registered_method=True)
 
 
 class UserServiceServicer:
-    """Reads profiles and changes the caller's own.
+    """Reads profiles and changes what is the caller's own. A user who deleted the account is NOT_FOUND
+    (USER_NOT_FOUND) everywhere, as one who never was.
     """
 
     def GetUser(self, request, context):
@@ -83,7 +120,69 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchUsers(self, request, context):
-        """Lists users whose username or display name starts with the query, by username.
+        """Lists users whose username or display name starts with the query, by username. Leaves out users
+        who blocked the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddContact(self, request, context):
+        """Adds a user to the caller's contacts; one who is there already stays. The other user is not told,
+        and may have blocked the caller.
+        NOT_FOUND (USER_NOT_FOUND); FAILED_PRECONDITION (BLOCKED) when the caller blocked the user: unblock
+        first; RESOURCE_EXHAUSTED (TOO_MANY_CONTACTS) beyond 10,000 contacts by default.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveContact(self, request, context):
+        """Removes a user from the caller's contacts. Fine when the user is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContacts(self, request, context):
+        """Lists the caller's contacts by username.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlockUser(self, request, context):
+        """Blocks a user. Neither of the two can then write to their direct channel, open one, or add the other
+        to a channel (BLOCKED), and the blocked user does not find the caller by SearchUsers. Groups that both
+        are in go on. The user leaves the caller's contacts; the caller stays in the other's contacts, and
+        the other is not told. One who is blocked already stays so.
+        NOT_FOUND (USER_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY_CONTACTS) beyond 10,000 blocks by default.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnblockUser(self, request, context):
+        """Ends a block. Fine when there is none. The user does not become a contact again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlocked(self, request, context):
+        """Lists the users whom the caller blocked, by username.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccount(self, request, context):
+        """Deletes the caller's account for good. When it answers, the profile, the password, contacts and
+        blocks of and on the caller are gone and every device is logged out, this one too: its streams end.
+        Leaving the channels and erasing what the caller wrote follows, over restarts of the server too; until
+        it is done nobody can sign up with the username, afterwards anybody can. The user id is never given
+        again. A repeat after success is answered UNAUTHENTICATED, the account being gone.
+        FAILED_PRECONDITION (WRONG_PASSWORD), FAILED_PRECONDITION (LAST_OPERATOR). Rate limited as LogIn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +211,41 @@ def add_UserServiceServicer_to_server(servicer, server):
                     request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.SearchUsersRequest.FromString,
                     response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.SearchUsersResponse.SerializeToString,
             ),
+            'AddContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddContact,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.AddContactRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.AddContactResponse.SerializeToString,
+            ),
+            'RemoveContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveContact,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.RemoveContactRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.RemoveContactResponse.SerializeToString,
+            ),
+            'ListContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContacts,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListContactsRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListContactsResponse.SerializeToString,
+            ),
+            'BlockUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockUser,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.BlockUserRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.BlockUserResponse.SerializeToString,
+            ),
+            'UnblockUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnblockUser,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.UnblockUserRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.UnblockUserResponse.SerializeToString,
+            ),
+            'ListBlocked': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlocked,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedResponse.SerializeToString,
+            ),
+            'DeleteAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccount,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.DeleteAccountRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.DeleteAccountResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'parley.user.v1.UserService', rpc_method_handlers)
@@ -121,7 +255,8 @@ def add_UserServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UserService:
-    """Reads profiles and changes the caller's own.
+    """Reads profiles and changes what is the caller's own. A user who deleted the account is NOT_FOUND
+    (USER_NOT_FOUND) everywhere, as one who never was.
     """
 
     @staticmethod
@@ -222,6 +357,195 @@ class UserService:
             '/parley.user.v1.UserService/SearchUsers',
             parley_dot_user_dot_v1_dot_user__service__pb2.SearchUsersRequest.SerializeToString,
             parley_dot_user_dot_v1_dot_user__service__pb2.SearchUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.user.v1.UserService/AddContact',
+            parley_dot_user_dot_v1_dot_user__service__pb2.AddContactRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.AddContactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.user.v1.UserService/RemoveContact',
+            parley_dot_user_dot_v1_dot_user__service__pb2.RemoveContactRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.RemoveContactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.user.v1.UserService/ListContacts',
+            parley_dot_user_dot_v1_dot_user__service__pb2.ListContactsRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.ListContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.user.v1.UserService/BlockUser',
+            parley_dot_user_dot_v1_dot_user__service__pb2.BlockUserRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.BlockUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnblockUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.user.v1.UserService/UnblockUser',
+            parley_dot_user_dot_v1_dot_user__service__pb2.UnblockUserRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.UnblockUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlocked(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.user.v1.UserService/ListBlocked',
+            parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.user.v1.UserService/DeleteAccount',
+            parley_dot_user_dot_v1_dot_user__service__pb2.DeleteAccountRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.DeleteAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,259 @@
+"""Who may call what: the people, the scene and the questions behind the access tables of the tests.
+
+Each service has a table of its own: one `Row` per RPC, one `Answer` per `Role`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import importlib
+import pkgutil
+import sqlite3
+import uuid
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import parley
+from parley.auth.v1 import auth_service_pb2 as auth
+from parley_server.testing.raw_client import (
+    Outcome,
+    Person,
+    RawClient,
+    RawStream,
+    StreamEnded,
+    outcome_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from google.protobuf.descriptor import MethodDescriptor
+    from google.protobuf.message import Message
+
+    from parley_server.testing.node_process import NodeProcess
+
+
+class Role(enum.Enum):
+    """Who calls. The member and the owner are in the scene's group; the operator and the stranger are not."""
+
+    ANONYMOUS = enum.auto()
+    STRANGER = enum.auto()
+    MEMBER = enum.auto()
+    OWNER = enum.auto()
+    OPERATOR = enum.auto()
+    REVOKED = enum.auto()
+
+
+@dataclass
+class Scene:
+    """A group of three with a few messages, and everybody who may try something with it."""
+
+    channel_id: str
+    people: dict[Role, Person]
+    other: Person
+    member_second_device: Person
+    session_id: str
+    member_cursor: str
+
+    def of(self, role: Role) -> Person | None:
+        return self.people.get(role)
+
+
+Answer = tuple[str, str]
+OK: Answer = ("OK", "")
+NO_TOKEN: Answer = ("UNAUTHENTICATED", "TOKEN_MISSING")
+REVOKED: Answer = ("UNAUTHENTICATED", "DEVICE_REVOKED")
+NO_CHANNEL: Answer = ("NOT_FOUND", "CHANNEL_NOT_FOUND")
+NEEDS_ROLE: Answer = ("PERMISSION_DENIED", "ROLE_REQUIRED")
+NEEDS_OPERATOR: Answer = ("PERMISSION_DENIED", "OPERATOR_REQUIRED")
+NO_SESSION: Answer = ("NOT_FOUND", "SESSION_NOT_FOUND")
+NOT_HIS_CURSOR: Answer = ("INVALID_ARGUMENT", "INVALID_FIELD")
+NO_DEVICE: Answer = ("NOT_FOUND", "DEVICE_NOT_FOUND")
+
+ANYBODY = dict.fromkeys(Role, OK)
+USERS = ANYBODY | {Role.ANONYMOUS: NO_TOKEN, Role.REVOKED: REVOKED}
+MEMBERS = USERS | {Role.STRANGER: NO_CHANNEL, Role.OPERATOR: NO_CHANNEL}
+OWNERS = MEMBERS | {Role.MEMBER: NEEDS_ROLE}
+OPERATORS = USERS | dict.fromkeys((Role.STRANGER, Role.MEMBER, Role.OWNER), NEEDS_OPERATOR)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one RPC answers to whom. `changes`: whether its success may change a store."""
+
+    answers: Mapping[Role, Answer]
+    request: Callable[[Scene, Role], Message]
+    changes: bool = False
+
+
+def request_id() -> str:
+    """A request id that nobody used."""
+    return str(uuid.uuid4())
+
+
+def fresh_name() -> str:
+    """A username that nobody has."""
+    return f"n{uuid.uuid4().hex[:12]}"
+
+
+def _contract_methods() -> dict[str, MethodDescriptor]:
+    """Every RPC of every service in the generated packages, by full name."""
+    methods = {}
+    for found in pkgutil.walk_packages(parley.__path__, "parley."):
+        if found.name.endswith("_pb2"):
+            descriptor = importlib.import_module(found.name).DESCRIPTOR
+            for service in descriptor.services_by_name.values():
+                methods.update({method.full_name: method for method in service.methods})
+    return methods
+
+
+METHODS = _contract_methods()
+"""Every RPC of the contract."""
+
+
+def methods_of(service: str) -> set[str]:
+    """The full names of a service's RPCs."""
+    return {name for name in METHODS if name.rpartition(".")[0] == service}
+
+
+def of_a_channel(table: Mapping[str, Row]) -> list[str]:
+    """The RPCs that name a channel: each can be asked about one that is not there or not yours."""
+    return [name for name in table if "channel_id" in METHODS[name].input_type.fields_by_name]
+
+
+def cells(table: Mapping[str, Row]) -> Iterator[tuple[str, Role]]:
+    """Every RPC with every role."""
+    for name in sorted(table):
+        for role in Role:
+            yield name, role
+
+
+def cell_id(part: object) -> str:
+    """A short name for a test's parameter."""
+    return part.name.lower() if isinstance(part, Role) else str(part).rpartition(".")[2]
+
+
+def path_of(full_name: str) -> str:
+    """The path that names the RPC on the wire."""
+    service, _, method = full_name.rpartition(".")
+    return f"/{service}/{method}"
+
+
+def stores_of(data: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table of both databases, read from outside the node."""
+    rows = {}
+    for name in ("chat.db", "accounts.db"):
+        with closing(sqlite3.connect(f"file:{data / name}?mode=ro", uri=True)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                found = connection.execute(f'SELECT * FROM "{table}"').fetchall()
+                rows[f"{name}/{table}"] = sorted(found, key=repr)
+    return rows
+
+
+async def settled_stores_of(data: Path) -> dict[str, list[tuple[object, ...]]]:
+    """The stores once the mark that trails each log (what was announced) has reached its head."""
+    async with asyncio.timeout(10):
+        while True:
+            stores = await asyncio.to_thread(stores_of, data)
+            if all(fanned == head for _, head, fanned in stores["chat.db/log_head"]):
+                return stores
+            await asyncio.sleep(0.005)
+
+
+async def make_scene(client: RawClient, operator_name: str) -> tuple[Scene, RawStream]:
+    """A fresh group and fresh people; the stream is the member's and stays open as long as it is kept."""
+    owner, member, stranger, other = [await client.sign_up() for _ in range(4)]
+    operator = await client.log_in(operator_name)
+    revoked = await client.log_in(member.username)
+    second = await client.log_in(member.username)
+    channel_id = await client.group(owner, [member, other])
+    await client.send(owner, channel_id, "one")
+    stream = await client.connect(member)
+    await client.auth.RevokeDevice(
+        auth.RevokeDeviceRequest(device_id=revoked.device_id), metadata=member.metadata
+    )
+    people = {
+        Role.STRANGER: stranger,
+        Role.MEMBER: member,
+        Role.OWNER: owner,
+        Role.OPERATOR: operator,
+        Role.REVOKED: revoked,
+    }
+    return Scene(channel_id, people, other, second, stream.welcome.session_id, stream.cursor), stream
+
+
+async def ask(
+    client: RawClient, method: MethodDescriptor, request: Message, person: Person | None
+) -> Outcome:
+    """Make the call, whatever its kind. A stream counts as OK once it has caught up."""
+    path, encoded = path_of(method.full_name), request.SerializeToString()
+    if not method.server_streaming:
+        return await outcome_of(client.raw(path, encoded, person))
+    metadata = person.metadata if person else None
+    if method.client_streaming:
+        stream = client.open(metadata)
+        await stream.send_bytes(encoded)
+    else:
+        call = client.channel.unary_stream(path, request_serializer=None, response_deserializer=None)
+        stream = RawStream(call(encoded, metadata=metadata))
+    try:
+        await stream.caught_up()
+    except StreamEnded as ended:
+        return ended.outcome
+    finally:
+        stream.cancel()
+    return await outcome_of(asyncio.sleep(0))
+
+
+async def check_cell(
+    table: Mapping[str, Row],
+    name: str,
+    role: Role,
+    *,
+    node: NodeProcess,
+    client: RawClient,
+    operator_name: str,
+    standing_scene: Scene,
+) -> None:
+    """One RPC, one caller: code, reason, and whether the stores may be touched."""
+    row = table[name]
+    changes = row.changes and row.answers[role] == OK
+    scene, stream = (standing_scene, None) if not changes else await make_scene(client, operator_name)
+    before = await settled_stores_of(node.data)
+    outcome = await ask(client, METHODS[name], row.request(scene, role), scene.of(role))
+    assert outcome.brief == row.answers[role], outcome.message
+    after = await settled_stores_of(node.data)
+    assert (after != before) is changes
+    if stream is not None:
+        stream.cancel()
+
+
+async def check_unknown_and_foreign(
+    table: Mapping[str, Row], name: str, role: Role, *, client: RawClient, scene: Scene
+) -> None:
+    """Nobody can find out which channels exist: the whole status and all trailing metadata are compared."""
+    request: Any = table[name].request(scene, role)
+    foreign = await ask(client, METHODS[name], request, scene.of(role))
+    direct_id = await client.direct(scene.people[Role.OWNER], scene.people[Role.MEMBER])
+    outcomes = []
+    for channel_id in (direct_id, "g" + "0" * 40, "d" + "f" * 40, "nonsense", "0", "\0", "채널", "x" * 4096):
+        request.channel_id = channel_id
+        outcomes.append(await ask(client, METHODS[name], request, scene.of(role)))
+    assert foreign.brief == NO_CHANNEL
+    assert foreign.trailing
+    assert outcomes == [foreign] * len(outcomes)
+
+
+async def check_empty_channel_id(
+    table: Mapping[str, Row], name: str, *, client: RawClient, scene: Scene
+) -> None:
+    """`Required` means the same for every call; ListMessages and others once said CHANNEL_NOT_FOUND."""
+    request: Any = table[name].request(scene, Role.OWNER)
+    request.channel_id = ""
+    outcome = await ask(client, METHODS[name], request, scene.of(Role.OWNER))
+    assert outcome.brief == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert outcome.violated_fields == ["channel_id"]

@@ -1,0 +1,107 @@
+"""Who may call AuthService: the table is held to the descriptors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from parley.auth.v1 import auth_service_pb2 as auth
+from parley_server.testing.access_table import (
+    ANYBODY,
+    NO_DEVICE,
+    REVOKED,
+    USERS,
+    Role,
+    Row,
+    Scene,
+    cell_id,
+    cells,
+    check_cell,
+    fresh_name,
+    methods_of,
+    request_id,
+)
+from parley_server.testing.raw_client import PASSWORD
+
+if TYPE_CHECKING:
+    from parley_server.testing.node_process import NodeProcess
+    from parley_server.testing.raw_client import RawClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def _refresh(scene: Scene, role: Role) -> auth.RefreshRequest:
+    person = scene.of(role)
+    return auth.RefreshRequest(refresh_token=person.refresh_token if person else "")
+
+
+TABLE: dict[str, Row] = {
+    "parley.auth.v1.AuthService.SignUp": Row(
+        ANYBODY,
+        lambda scene, role: auth.SignUpRequest(
+            username=fresh_name(), password=PASSWORD, request_id=request_id()
+        ),
+        changes=True,
+    ),
+    "parley.auth.v1.AuthService.LogIn": Row(
+        ANYBODY,
+        lambda scene, role: auth.LogInRequest(
+            username=scene.other.username, password=PASSWORD, request_id=request_id()
+        ),
+        changes=True,
+    ),
+    "parley.auth.v1.AuthService.Refresh": Row(
+        ANYBODY | {Role.ANONYMOUS: ("UNAUTHENTICATED", "REFRESH_TOKEN_INVALID"), Role.REVOKED: REVOKED},
+        _refresh,
+        changes=True,
+    ),
+    "parley.auth.v1.AuthService.LogOut": Row(USERS, lambda scene, role: auth.LogOutRequest(), changes=True),
+    # The devices of the standing scene must outlive this.
+    "parley.auth.v1.AuthService.ChangePassword": Row(
+        USERS,
+        lambda scene, role: auth.ChangePasswordRequest(
+            old_password=PASSWORD, new_password=PASSWORD, keep_other_devices=True
+        ),
+        changes=True,
+    ),
+    "parley.auth.v1.AuthService.ListDevices": Row(USERS, lambda scene, role: auth.ListDevicesRequest()),
+    "parley.auth.v1.AuthService.RevokeDevice": Row(
+        USERS | dict.fromkeys((Role.STRANGER, Role.OWNER, Role.OPERATOR), NO_DEVICE),
+        lambda scene, role: auth.RevokeDeviceRequest(device_id=scene.member_second_device.device_id),
+        changes=True,
+    ),
+    "parley.auth.v1.AuthService.GetJwks": Row(ANYBODY, lambda scene, role: auth.GetJwksRequest()),
+}
+
+
+async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
+    """Planted once: without the row of GetInbox this failed."""
+    assert set(TABLE) == methods_of("parley.auth.v1.AuthService")
+    for name, row in TABLE.items():
+        assert set(row.answers) == set(Role), name
+
+
+@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
+async def test_cell(
+    name: str,
+    role: Role,
+    node: NodeProcess,
+    client: RawClient,
+    operator_name: str,
+    standing_scene: Scene,
+) -> None:
+    """One RPC, one caller: code, reason, and whether the stores may be touched.
+
+    Planted once: GetChannel without its membership check answered OK to the stranger, and a MarkRead that
+    wrote before it asked for the membership changed `read_mark`; both were caught here.
+    """
+    await check_cell(
+        TABLE,
+        name,
+        role,
+        node=node,
+        client=client,
+        operator_name=operator_name,
+        standing_scene=standing_scene,
+    )

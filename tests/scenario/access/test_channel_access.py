@@ -1,0 +1,125 @@
+"""Who may call ChannelService: the table is held to the descriptors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from parley.channel.v1 import channel_service_pb2 as channels
+from parley_server.testing.access_table import (
+    MEMBERS,
+    OWNERS,
+    USERS,
+    Role,
+    Row,
+    Scene,
+    cell_id,
+    cells,
+    check_cell,
+    check_empty_channel_id,
+    check_unknown_and_foreign,
+    methods_of,
+    of_a_channel,
+)
+from parley_server.testing.raw_client import uuid7
+
+if TYPE_CHECKING:
+    from parley_server.testing.node_process import NodeProcess
+    from parley_server.testing.raw_client import RawClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TABLE: dict[str, Row] = {
+    "parley.channel.v1.ChannelService.CreateDirectChannel": Row(
+        USERS,
+        lambda scene, role: channels.CreateDirectChannelRequest(user_id=scene.other.user_id),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.CreateChannel": Row(
+        USERS,
+        lambda scene, role: channels.CreateChannelRequest(
+            title="new", member_ids=[scene.other.user_id], client_channel_id=uuid7()
+        ),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.GetChannel": Row(
+        MEMBERS, lambda scene, role: channels.GetChannelRequest(channel_id=scene.channel_id)
+    ),
+    "parley.channel.v1.ChannelService.ListChannels": Row(
+        USERS, lambda scene, role: channels.ListChannelsRequest()
+    ),
+    "parley.channel.v1.ChannelService.AddMembers": Row(
+        OWNERS,
+        lambda scene, role: channels.AddMembersRequest(
+            channel_id=scene.channel_id, user_ids=[scene.people[Role.STRANGER].user_id]
+        ),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.RemoveMember": Row(
+        OWNERS,
+        lambda scene, role: channels.RemoveMemberRequest(
+            channel_id=scene.channel_id, user_id=scene.other.user_id
+        ),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.LeaveChannel": Row(
+        MEMBERS | {Role.OWNER: ("FAILED_PRECONDITION", "LAST_OWNER")},
+        lambda scene, role: channels.LeaveChannelRequest(channel_id=scene.channel_id),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.ListMembers": Row(
+        MEMBERS, lambda scene, role: channels.ListMembersRequest(channel_id=scene.channel_id)
+    ),
+}
+
+
+async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
+    """Planted once: without the row of GetInbox this failed."""
+    assert set(TABLE) == methods_of("parley.channel.v1.ChannelService")
+    for name, row in TABLE.items():
+        assert set(row.answers) == set(Role), name
+
+
+@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
+async def test_cell(
+    name: str,
+    role: Role,
+    node: NodeProcess,
+    client: RawClient,
+    operator_name: str,
+    standing_scene: Scene,
+) -> None:
+    """One RPC, one caller: code, reason, and whether the stores may be touched.
+
+    Planted once: GetChannel without its membership check answered OK to the stranger, and a MarkRead that
+    wrote before it asked for the membership changed `read_mark`; both were caught here.
+    """
+    await check_cell(
+        TABLE,
+        name,
+        role,
+        node=node,
+        client=client,
+        operator_name=operator_name,
+        standing_scene=standing_scene,
+    )
+
+
+@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
+@pytest.mark.parametrize("role", [Role.STRANGER, Role.OPERATOR], ids=cell_id)
+async def test_unknown_and_foreign_channels_answer_with_equal_bytes(
+    name: str, role: Role, client: RawClient, scene: Scene
+) -> None:
+    """Nobody can find out which channels exist. Planted once: a refusal that named the channel id in its
+    message differed here.
+    """
+    await check_unknown_and_foreign(TABLE, name, role, client=client, scene=scene)
+
+
+@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
+async def test_an_empty_channel_id_is_a_violation_of_that_field(
+    name: str, client: RawClient, scene: Scene
+) -> None:
+    """`Required` means the same for every call; ListMessages and others once said CHANNEL_NOT_FOUND."""
+    await check_empty_channel_id(TABLE, name, client=client, scene=scene)

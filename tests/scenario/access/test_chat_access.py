@@ -1,0 +1,173 @@
+"""Who may call ChatService: the table is held to the descriptors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from parley.channel.v1 import channel_service_pb2 as channels
+from parley.chat.v1 import chat_service_pb2 as chat
+from parley.chat.v1 import message_requests_pb2, stream_pb2
+from parley_server.testing.access_table import (
+    MEMBERS,
+    NO_CHANNEL,
+    NO_SESSION,
+    NOT_HIS_CURSOR,
+    USERS,
+    Role,
+    Row,
+    Scene,
+    cell_id,
+    cells,
+    check_cell,
+    check_empty_channel_id,
+    check_unknown_and_foreign,
+    methods_of,
+    of_a_channel,
+)
+from parley_server.testing.raw_client import message, outcome_of
+
+if TYPE_CHECKING:
+    from parley_server.testing.node_process import NodeProcess
+    from parley_server.testing.raw_client import RawClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TABLE: dict[str, Row] = {
+    "parley.chat.v1.ChatService.Connect": Row(
+        USERS, lambda scene, role: stream_pb2.ConnectRequest(hello=stream_pb2.Hello())
+    ),
+    "parley.chat.v1.ChatService.Subscribe": Row(
+        USERS, lambda scene, role: stream_pb2.SubscribeRequest(hello=stream_pb2.Hello())
+    ),
+    "parley.chat.v1.ChatService.Heartbeat": Row(
+        USERS | dict.fromkeys((Role.STRANGER, Role.OWNER, Role.OPERATOR), NO_SESSION),
+        lambda scene, role: stream_pb2.HeartbeatRequest(session_id=scene.session_id, foreground=True),
+    ),
+    "parley.chat.v1.ChatService.AckEvents": Row(
+        # A cursor belongs to a user: any of his devices may name it, nobody else.
+        USERS | dict.fromkeys((Role.STRANGER, Role.OWNER, Role.OPERATOR), NOT_HIS_CURSOR),
+        lambda scene, role: message_requests_pb2.AckEventsRequest(cursor=scene.member_cursor),
+        changes=True,
+    ),
+    "parley.chat.v1.ChatService.SendMessage": Row(
+        MEMBERS, lambda scene, role: message(scene.channel_id), changes=True
+    ),
+    "parley.chat.v1.ChatService.GetMessage": Row(
+        MEMBERS, lambda scene, role: chat.GetMessageRequest(channel_id=scene.channel_id, seq=5)
+    ),
+    "parley.chat.v1.ChatService.ListMessages": Row(
+        MEMBERS, lambda scene, role: chat.ListMessagesRequest(channel_id=scene.channel_id)
+    ),
+    "parley.chat.v1.ChatService.ListEvents": Row(
+        MEMBERS, lambda scene, role: chat.ListEventsRequest(channel_id=scene.channel_id)
+    ),
+    "parley.chat.v1.ChatService.GetInbox": Row(USERS, lambda scene, role: chat.GetInboxRequest()),
+    "parley.chat.v1.ChatService.MarkRead": Row(
+        MEMBERS,
+        lambda scene, role: message_requests_pb2.MarkReadRequest(channel_id=scene.channel_id, seq=5),
+        changes=True,
+    ),
+}
+
+
+async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
+    """Planted once: without the row of GetInbox this failed."""
+    assert set(TABLE) == methods_of("parley.chat.v1.ChatService")
+    for name, row in TABLE.items():
+        assert set(row.answers) == set(Role), name
+
+
+@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
+async def test_cell(
+    name: str,
+    role: Role,
+    node: NodeProcess,
+    client: RawClient,
+    operator_name: str,
+    standing_scene: Scene,
+) -> None:
+    """One RPC, one caller: code, reason, and whether the stores may be touched.
+
+    Planted once: GetChannel without its membership check answered OK to the stranger, and a MarkRead that
+    wrote before it asked for the membership changed `read_mark`; both were caught here.
+    """
+    await check_cell(
+        TABLE,
+        name,
+        role,
+        node=node,
+        client=client,
+        operator_name=operator_name,
+        standing_scene=standing_scene,
+    )
+
+
+@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
+@pytest.mark.parametrize("role", [Role.STRANGER, Role.OPERATOR], ids=cell_id)
+async def test_unknown_and_foreign_channels_answer_with_equal_bytes(
+    name: str, role: Role, client: RawClient, scene: Scene
+) -> None:
+    """Nobody can find out which channels exist. Planted once: a refusal that named the channel id in its
+    message differed here.
+    """
+    await check_unknown_and_foreign(TABLE, name, role, client=client, scene=scene)
+
+
+@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
+async def test_an_empty_channel_id_is_a_violation_of_that_field(
+    name: str, client: RawClient, scene: Scene
+) -> None:
+    """`Required` means the same for every call; ListMessages and others once said CHANNEL_NOT_FOUND."""
+    await check_empty_channel_id(TABLE, name, client=client, scene=scene)
+
+
+async def test_on_a_stream_too_unknown_and_foreign_answer_with_equal_bytes(
+    client: RawClient, scene: Scene
+) -> None:
+    """The status inside a Reply is the unary call's, byte for byte, for unknown and foreign alike."""
+    stranger = scene.people[Role.STRANGER]
+    stream = await client.connect(stranger)
+    unary = await outcome_of(client.send(stranger, scene.channel_id))
+    for channel_id in (scene.channel_id, "g" + "0" * 40, "nonsense"):
+        send = await stream.ask(send_message=message(channel_id))
+        mark = await stream.ask(mark_read={"channel_id": channel_id, "seq": 1})
+        assert send.error == unary.status
+        assert mark.error == unary.status
+    stream.cancel()
+
+
+async def test_messages_that_are_not_there_and_not_for_you_answer_with_equal_bytes(
+    client: RawClient, scene: Scene
+) -> None:
+    """One who joined later cannot tell a message before his time from an event that is no message, or from
+    nothing.
+    """
+    owner, late = scene.people[Role.OWNER], scene.people[Role.STRANGER]
+    await client.channels.AddMembers(
+        channels.AddMembersRequest(channel_id=scene.channel_id, user_ids=[late.user_id]),
+        metadata=owner.metadata,
+    )
+    answers = [
+        await outcome_of(
+            client.chat.GetMessage(
+                chat.GetMessageRequest(channel_id=scene.channel_id, seq=seq), metadata=late.metadata
+            )
+        )
+        # A message before, an event before, one's own joining, beyond the head, beyond what seqs can be.
+        for seq in (5, 1, 6, 7, 2**32 + 5, 2**53, 2**63 - 1)
+    ]
+    assert answers[0].brief == ("NOT_FOUND", "MESSAGE_NOT_FOUND")
+    assert answers == answers[:1] * len(answers)
+
+
+async def test_a_retry_of_somebody_elses_message_is_a_strangers_answer(
+    client: RawClient, scene: Scene
+) -> None:
+    """Knowing another's client_message_id opens nothing: ids belong to their sender."""
+    owner, stranger = scene.people[Role.OWNER], scene.people[Role.STRANGER]
+    sent = message(scene.channel_id, "secret")
+    await client.chat.SendMessage(sent, metadata=owner.metadata)
+    outcome = await outcome_of(client.chat.SendMessage(sent, metadata=stranger.metadata))
+    assert outcome.brief == NO_CHANNEL

@@ -1,0 +1,102 @@
+"""Who may call UserService: the table is held to the descriptors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from parley.user.v1 import user_pb2
+from parley.user.v1 import user_service_pb2 as users
+from parley_server.testing.access_table import (
+    USERS,
+    Role,
+    Row,
+    Scene,
+    cell_id,
+    cells,
+    check_cell,
+    methods_of,
+)
+from parley_server.testing.raw_client import PASSWORD
+
+if TYPE_CHECKING:
+    from parley_server.testing.node_process import NodeProcess
+    from parley_server.testing.raw_client import RawClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TABLE: dict[str, Row] = {
+    "parley.user.v1.UserService.GetUser": Row(
+        USERS, lambda scene, role: users.GetUserRequest(username=scene.other.username)
+    ),
+    "parley.user.v1.UserService.BatchGetUsers": Row(
+        USERS, lambda scene, role: users.BatchGetUsersRequest(user_ids=[scene.other.user_id])
+    ),
+    "parley.user.v1.UserService.UpdateProfile": Row(
+        USERS,
+        lambda scene, role: users.UpdateProfileRequest(
+            user=user_pb2.User(user_id=scene.other.user_id, about="changed"),
+            update_mask=FieldMask(paths=["about"]),
+        ),
+        changes=True,
+    ),
+    "parley.user.v1.UserService.SearchUsers": Row(
+        USERS, lambda scene, role: users.SearchUsersRequest(query="u")
+    ),
+    "parley.user.v1.UserService.AddContact": Row(
+        USERS, lambda scene, role: users.AddContactRequest(user_id=scene.other.user_id), changes=True
+    ),
+    "parley.user.v1.UserService.RemoveContact": Row(
+        USERS, lambda scene, role: users.RemoveContactRequest(user_id=scene.other.user_id)
+    ),
+    "parley.user.v1.UserService.ListContacts": Row(USERS, lambda scene, role: users.ListContactsRequest()),
+    "parley.user.v1.UserService.BlockUser": Row(
+        USERS, lambda scene, role: users.BlockUserRequest(user_id=scene.other.user_id), changes=True
+    ),
+    "parley.user.v1.UserService.UnblockUser": Row(
+        USERS, lambda scene, role: users.UnblockUserRequest(user_id=scene.other.user_id)
+    ),
+    "parley.user.v1.UserService.ListBlocked": Row(USERS, lambda scene, role: users.ListBlockedRequest()),
+    # The operator of all scenes must outlive this.
+    "parley.user.v1.UserService.DeleteAccount": Row(
+        USERS | {Role.OPERATOR: ("FAILED_PRECONDITION", "WRONG_PASSWORD")},
+        lambda scene, role: users.DeleteAccountRequest(
+            password="another" if role is Role.OPERATOR else PASSWORD
+        ),
+        changes=True,
+    ),
+}
+
+
+async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
+    """Planted once: without the row of GetInbox this failed."""
+    assert set(TABLE) == methods_of("parley.user.v1.UserService")
+    for name, row in TABLE.items():
+        assert set(row.answers) == set(Role), name
+
+
+@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
+async def test_cell(
+    name: str,
+    role: Role,
+    node: NodeProcess,
+    client: RawClient,
+    operator_name: str,
+    standing_scene: Scene,
+) -> None:
+    """One RPC, one caller: code, reason, and whether the stores may be touched.
+
+    Planted once: GetChannel without its membership check answered OK to the stranger, and a MarkRead that
+    wrote before it asked for the membership changed `read_mark`; both were caught here.
+    """
+    await check_cell(
+        TABLE,
+        name,
+        role,
+        node=node,
+        client=client,
+        operator_name=operator_name,
+        standing_scene=standing_scene,
+    )
