@@ -1,0 +1,94 @@
+"""Runs a servicer's handler to its end, whatever that is."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from parley_wire.handlers import Handler, Handlers
+    from parley_wire.servicer_call import ServicerCall
+
+log = logging.getLogger("parley_wire")
+
+_SYNCHRONOUS = (
+    "is not asynchronous: this server runs coroutines and async generators; "
+    "plain functions, other than the generated defaults, it refuses"
+)
+
+
+async def serve(call: ServicerCall, handler: Handler, first: bytes | None, handlers: Handlers) -> None:
+    """Run the handler and send how it ended. `first` is the request of a method with one request."""
+    try:
+        if handlers.intercepted:
+            replaced = await handlers.intercept(call.path, call.invocation_metadata(), handler)
+            handler = _checked(replaced, handler)
+            call.replace_handler(handler)
+        await _run(call, handler, first)
+    except grpc.aio.AbortError:
+        pass
+    except Exception as error:
+        if call.code() is grpc.StatusCode.OK:
+            log.error("%s failed", call.path, exc_info=error)
+            call.set_code(grpc.StatusCode.UNKNOWN)
+            call.set_details(f"Unexpected {type(error)}: {error}")
+    call.finish()
+
+
+class Requests:
+    """The requests of a streaming call, to iterate over."""
+
+    def __init__(self, call: ServicerCall) -> None:
+        self._call = call
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        request = await self._call.read()
+        if request is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return request
+
+
+async def _run(call: ServicerCall, handler: Handler, first: bytes | None) -> None:
+    function: Any = (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+    if first is None:
+        request: Any = Requests(call)
+    else:
+        request = first if handler.request_deserializer is None else handler.request_deserializer(first)
+    outcome = function(request, call)
+    if inspect.isawaitable(outcome):
+        response = await outcome
+        if handler.response_streaming:
+            # It wrote what it had to say by itself.
+            return
+        if call.code() is grpc.StatusCode.OK:
+            call.send_message(response)
+    elif handler.response_streaming and hasattr(outcome, "__aiter__"):
+        async for response in outcome:
+            await call.write(response)
+    else:
+        log.error("the handler of %s %s", call.path, _SYNCHRONOUS)
+        call.set_code(grpc.StatusCode.INTERNAL)
+        call.set_details(f"the handler {_SYNCHRONOUS}")
+
+
+def _checked(replaced: Handler | None, found: Handler) -> Handler:
+    """What the interceptors answered, if the call can go on with it."""
+    if replaced is None:
+        raise TypeError("an interceptor answered None for a method that is served")
+    if (replaced.request_streaming, replaced.response_streaming) != (
+        found.request_streaming,
+        found.response_streaming,
+    ):
+        raise TypeError("an interceptor changed a method's kind")
+    return replaced

@@ -1,0 +1,119 @@
+"""What every call on the server has: its stream, its request, its messages, its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from parley_wire.errors import ErrorCode
+from parley_wire.messages import MessageReader
+from parley_wire.response import trailers_block
+from parley_wire.status import CallFault
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+    from parley_wire.request import Request
+    from parley_wire.server_connection import ServerConnection
+    from parley_wire.stream import Stream
+
+
+class Call:
+    """The server's side of one call. The connection calls the `on_…` methods; `on_closed` once, last."""
+
+    __slots__ = (
+        "_connection",
+        "_deadline",
+        "_headers_sent",
+        "_partial_bytes",
+        "_reader",
+        "_request",
+        "_stream",
+    )
+
+    def __init__(self, connection: ServerConnection, stream: Stream, request: Request) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._request = request
+        self._reader = MessageReader(connection.server.options.receive_message_bytes, request.encoding)
+        self._partial_bytes = 0
+        self._headers_sent = False
+        self._deadline: asyncio.TimerHandle | None = None
+        if request.timeout_seconds is not None:
+            self._deadline = connection.server.loop.call_later(request.timeout_seconds, self._deadline_passed)
+
+    # What the connection tells
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """Bytes of the body came. They must be reported as consumed."""
+        raise NotImplementedError
+
+    def on_cut(self, code: ErrorCode) -> None:
+        """The stream was reset; `on_closed` follows."""
+
+    def on_drained(self) -> None:
+        """What waited was sent."""
+
+    def on_closed(self) -> None:
+        """The stream is closed, for whatever reason."""
+        self._release()
+
+    # For the kinds of calls
+
+    def _messages(self, data: bytes) -> list[bytes]:
+        """The request messages that these bytes complete. Raises CallFault."""
+        reader = self._reader
+        messages = reader.feed(data)
+        partial = reader.partial_bytes
+        if partial != self._partial_bytes:
+            server = self._connection.server
+            server.partial_bytes += partial - self._partial_bytes
+            self._partial_bytes = partial
+            if server.partial_bytes > server.options.partial_messages_bytes:
+                raise CallFault(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large requests at a time")
+        return messages
+
+    def _end(
+        self, code: grpc.StatusCode, details: str, metadata: Iterable[tuple[str, str | bytes]] = ()
+    ) -> None:
+        """Send the status behind everything that was sent. Raises ValueError or TypeError: bad metadata."""
+        block = trailers_block(code, details, tuple(metadata), only=not self._headers_sent)
+        self._headers_sent = True
+        if not self._stream.local_closed:
+            self._connection.core.sender.end(self._stream, block)
+            self._connection.schedule()
+
+    def _deadline_passed(self) -> None:
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Give back what the call holds."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if self._partial_bytes:
+            self._connection.server.partial_bytes -= self._partial_bytes
+            self._partial_bytes = 0
+        self._stream.owner = None
+        self._connection.server.calls -= 1
+
+
+class RefusedCall(Call):
+    """A call that is answered without being served: by a status, once the request was heard or at once."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, connection: ServerConnection, stream: Stream, request: Request, fault: CallFault
+    ) -> None:
+        super().__init__(connection, stream, request)
+        self._end(fault.code, fault.details)
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        self._connection.core.consumed(self._stream, len(data))
+
+    def _deadline_passed(self) -> None:
+        self._connection.core.reset(self._stream, ErrorCode.CANCEL)
+        self._connection.schedule()

@@ -1,0 +1,404 @@
+"""One HTTP/2 connection without any I/O (RFC 9113): bytes in, events out; commands in, bytes out.
+
+The owner feeds `receive`, handles the events, and writes what `sender.take` gives, at best once per tick of
+its loop. Whatever comes in, `receive` raises nothing: what the protocol or a limit forbids becomes RST_STREAM
+with a `StreamEnded`, or GOAWAY with a `ConnectionFailed` after which the owner writes the rest and closes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from parley_wire import frames
+from parley_wire.errors import ErrorCode, LocalProtocolError
+from parley_wire.events import (
+    ConnectionFailed,
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    StreamEnded,
+)
+from parley_wire.flow import ReceiveWindow
+from parley_wire.frames import ACK, DATA, END_STREAM, HEAD, HEAD_BYTES, PADDED, PREFACE, SETTINGS
+from parley_wire.incoming_control import IncomingControl
+from parley_wire.incoming_headers import IncomingHeaders
+from parley_wire.meter import Meter
+from parley_wire.sender import Sender
+from parley_wire.settings import DEFAULT_WINDOW_BYTES, PROTOCOL_DEFAULTS, Settings
+from parley_wire.stream import Stream
+from parley_wire.streams import Streams
+
+if TYPE_CHECKING:
+    from parley_wire.limits import Limits
+
+
+class Connection:
+    """One end of a connection, the client's or the server's. Commands raise LocalProtocolError where said."""
+
+    __slots__ = (
+        "_awaits_preface",
+        "_control",
+        "_events",
+        "_headers",
+        "_local",
+        "_local_announced",
+        "_resets",
+        "_residue",
+        "_unread_bytes",
+        "_window",
+        "_withheld_bytes",
+        "awaits_settings",
+        "client",
+        "closed_streams",
+        "failed",
+        "limits",
+        "now",
+        "peer_goaway",
+        "remote",
+        "sender",
+        "shutting_down",
+        "streams",
+        "takes_streams_up_to",
+    )
+
+    def __init__(self, *, client: bool, limits: Limits, settings: Settings | None = None) -> None:
+        """`settings` are what we announce; by default what follows from the limits."""
+        self.client = client
+        self.limits = limits
+        self._local_announced: Settings | None = settings or announced_settings(limits, client=client)
+        # Ours in force: the protocol's own until the peer acknowledged what we sent (section 6.5.3).
+        self._local = PROTOCOL_DEFAULTS
+        self.remote = PROTOCOL_DEFAULTS
+        self.streams = Streams(client=client)
+        self.sender = Sender(limits.flush_bytes, self._local_side_ended)
+        # The connection was given up; nothing that comes is looked at any more.
+        self.failed = False
+        # Streams that closed, for whatever reason, since the owner last emptied this.
+        self.closed_streams: list[Stream] = []
+        self.peer_goaway: GoAwayReceived | None = None
+        self._window = ReceiveWindow(DEFAULT_WINDOW_BYTES)
+        self._unread_bytes = 0
+        self._withheld_bytes = 0
+        self._residue = b""
+        self._awaits_preface = not client
+        self.awaits_settings = True
+        self._events: list[Event] = []
+        self.now = 0.0
+        self._control = IncomingControl(limits)
+        self._resets = Meter(limits.resets_burst, limits.resets_per_second)
+        self.shutting_down = False
+        # Above it, streams of the peer are ignored: our last GOAWAY named it.
+        self.takes_streams_up_to = frames.LARGEST_STREAM_ID
+        self._headers = IncomingHeaders(limits)
+
+    # Input
+
+    def start(self) -> None:
+        """Put the preface in the output: call once, before anything else."""
+        pending = self._local_announced
+        assert pending is not None
+        control = self.sender.control
+        if self.client:
+            control(PREFACE)
+        control(frames.settings(pending.pairs()))
+        extra = self.limits.connection_window_bytes - DEFAULT_WINDOW_BYTES
+        if extra > 0:
+            control(frames.window_update(0, extra))
+            self._window.resize(self.limits.connection_window_bytes)
+
+    def receive(self, data: bytes, now_seconds: float) -> list[Event]:
+        """Take bytes from the peer. `now_seconds` is any clock that does not go backwards."""
+        if self.failed:
+            return []
+        self.now = now_seconds
+        events: list[Event] = []
+        self._events = events
+        residue = self._residue
+        if residue:
+            data = residue + data
+        offset = 0
+        size = len(data)
+        if self._awaits_preface:
+            seen = data[: len(PREFACE)]
+            if not PREFACE.startswith(seen):
+                self.fail(ErrorCode.PROTOCOL_ERROR, "the client does not speak HTTP/2")
+                return events
+            if len(seen) < len(PREFACE):
+                self._residue = data
+                return events
+            self._awaits_preface = False
+            offset = len(PREFACE)
+        unpack = HEAD.unpack_from
+        while size - offset >= HEAD_BYTES:
+            high, low, kind, flags, stream_id = unpack(data, offset)
+            length = high << 16 | low
+            if length > self._local.frame_bytes:
+                self.fail(ErrorCode.FRAME_SIZE_ERROR, "a frame is larger than allowed")
+                break
+            end = offset + HEAD_BYTES + length
+            if end > size:
+                break
+            payload = data[offset + HEAD_BYTES : end]
+            offset = end
+            stream_id &= 0x7FFFFFFF
+            if kind == DATA and not self._headers.open:
+                self._data(flags, stream_id, payload)
+            else:
+                self._frame(kind, flags, stream_id, payload)
+            if self.failed:
+                break
+        self._residue = data[offset:] if offset < size else b""
+        if self.failed:
+            self._residue = b""
+        return events
+
+    # Commands
+
+    def open_stream(self, block: bytes, *, end_stream: bool) -> Stream:
+        """Client: send a request's headers. Raises LocalProtocolError when `can_open` is False."""
+        if not self.can_open:
+            raise LocalProtocolError("the connection takes no new stream now")
+        streams = self.streams
+        stream_id = streams.highest_local + 2 if streams.highest_local else 1
+        stream = self._new_stream(stream_id)
+        streams.add_local(stream)
+        self.sender.headers(stream, block, end_stream=end_stream)
+        return stream
+
+    @property
+    def headers_open(self) -> bool:
+        """Whether a header block of the peer has begun and not ended."""
+        return self._headers.open
+
+    @property
+    def can_open(self) -> bool:
+        """Client: whether the peer takes one more stream."""
+        return (
+            self.client
+            and not self.failed
+            and self.peer_goaway is None
+            and len(self.streams.open) < self.remote.streams
+            and self.streams.highest_local < frames.LARGEST_STREAM_ID - 2
+        )
+
+    def consumed(self, stream: Stream, size_bytes: int) -> None:
+        """Bytes of a DataReceived are done with: let the peer send as many again."""
+        size_bytes = min(size_bytes, stream.unread_bytes)
+        if size_bytes <= 0:
+            return
+        stream.unread_bytes -= size_bytes
+        self._unread_bytes -= size_bytes
+        if self._withheld_bytes and self._unread_bytes <= self.limits.connection_unread_bytes:
+            withheld, self._withheld_bytes = self._withheld_bytes, 0
+            self._credit_connection(withheld)
+        if not stream.remote_closed:
+            increment = stream.window.consumed(size_bytes)
+            if increment:
+                self.sender.control(frames.window_update(stream.id, increment))
+
+    def reset(self, stream: Stream, code: ErrorCode) -> None:
+        """Cut a stream. What waits on it is dropped. A closed one is left alone."""
+        if stream.closed:
+            return
+        self.sender.control(frames.rst_stream(stream.id, code))
+        self.forget(stream, by_us=True)
+
+    def stop_reading(self, stream: Stream) -> None:
+        """Our side is complete: tell a peer that still sends that nobody reads (section 8.1)."""
+        if stream.local_closed and not stream.remote_closed:
+            self.sender.control(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
+            self.forget(stream, by_us=True)
+
+    def release(self, stream: Stream) -> None:
+        """The handler of a stream that was marked `held` has ended: it is no load any more."""
+        self.streams.release(stream)
+
+    def ping(self, data: bytes) -> None:
+        """Send PING with 8 bytes; its answer is a PingAcknowledged."""
+        self.sender.control(frames.ping(data, ack=False))
+
+    def shut_down(self) -> None:
+        """Take no new streams, in two steps: streams that are on their way still count (section 6.8)."""
+        if self.shutting_down or self.failed:
+            return
+        self.shutting_down = True
+        self.sender.control(frames.goaway(frames.LARGEST_STREAM_ID, ErrorCode.NO_ERROR, b""))
+        self.ping(frames.SHUTDOWN_PING)
+
+    def finish_shutdown(self) -> None:
+        """The second step: the last stream that counts is named. Comes by itself with the peer's answer."""
+        if self.takes_streams_up_to == frames.LARGEST_STREAM_ID and not self.failed:
+            self.takes_streams_up_to = self.streams.highest_peer
+            self.sender.control(frames.goaway(self.takes_streams_up_to, ErrorCode.NO_ERROR, b""))
+
+    def fail(self, code: ErrorCode, reason: str) -> None:
+        """Give the connection up: GOAWAY to the output, ConnectionFailed to the events."""
+        if self.failed:
+            return
+        self.failed = True
+        for stream in self.streams.open.values():
+            self.sender.drop(stream)
+        self.sender.control(
+            frames.goaway(self.streams.highest_peer, code, reason.encode()[: frames.DEBUG_BYTES])
+        )
+        self._events.append(ConnectionFailed(code, reason))
+
+    def close(self) -> None:
+        """The transport is gone: every stream is closed. Leaves no reference cycle behind."""
+        self.failed = True
+        for stream in list(self.streams.open.values()):
+            self.forget(stream, by_us=False)
+        self.sender.close()
+
+    # For the handlers of frames
+
+    def emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    def accept(self, stream_id: int) -> Stream:
+        """The peer opens a stream that fits every limit."""
+        stream = self._new_stream(stream_id)
+        self.streams.add_peer(stream)
+        return stream
+
+    def remote_side_ended(self, stream: Stream) -> None:
+        stream.remote_closed = True
+        if stream.local_closed:
+            self.forget(stream, by_us=False)
+
+    def stream_error(self, stream_id: int, code: ErrorCode, reason: str) -> None:
+        """Reset a stream for what the peer did there; too many of these end the connection."""
+        if not self.count_reset():
+            self.fail(ErrorCode.ENHANCE_YOUR_CALM, f"too many streams were reset; the last because {reason}")
+            return
+        self.sender.control(frames.rst_stream(stream_id, code))
+        stream = self.streams.open.get(stream_id)
+        if stream is None:
+            self.streams.remember(stream_id, tolerated=True)
+        else:
+            self.forget(stream, by_us=True)
+            self._events.append(StreamEnded(stream, code, remote=False))
+
+    def is_idle(self, stream_id: int) -> bool:
+        """Whether a frame on this stream is an error since no stream of the number was ever opened."""
+        return stream_id == 0 or (self.streams.is_idle(stream_id) and stream_id <= self.takes_streams_up_to)
+
+    def count_reset(self) -> bool:
+        """Take one from the allowance of resets. False: it is used up."""
+        return self._resets.take(self.now)
+
+    def local_in_force(self) -> None:
+        """The peer acknowledged our settings: it sends by them from here on (section 6.5.3)."""
+        announced, self._local_announced = self._local_announced, None
+        if announced is None:
+            return
+        resized = announced.window_bytes != self._local.window_bytes
+        self._local = announced
+        if resized:
+            for stream in self.streams.open.values():
+                stream.window.resize(announced.window_bytes)
+
+    def forget(self, stream: Stream, *, by_us: bool) -> None:
+        """The stream is closed: its unread bytes go back to the connection, its queue is dropped."""
+        stream.local_closed = stream.remote_closed = True
+        self.sender.drop(stream)
+        self.consumed(stream, stream.unread_bytes)
+        self.streams.remove(stream, by_us=by_us)
+        self.closed_streams.append(stream)
+
+    # Frames
+
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if self._headers.open:
+            self._headers.continuation(self, kind, flags, stream_id, payload)
+        elif self.awaits_settings and (kind != SETTINGS or flags & ACK):
+            self.fail(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+        elif kind == frames.HEADERS:
+            self._headers.headers(self, flags, stream_id, payload)
+        else:
+            self._control.frame(self, kind, flags, stream_id, payload)
+
+    def _data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """Section 6.1. The whole payload, padding included, counts for flow control."""
+        if self.awaits_settings:
+            self.fail(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+            return
+        size = len(payload)
+        if not self._window.received(size):
+            self.fail(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
+            return
+        stream = self.streams.open.get(stream_id)
+        if stream is None or stream.remote_closed:
+            self._credit_connection(size)
+            self._data_for_none(stream_id, stream)
+            return
+        end_stream = bool(flags & END_STREAM)
+        if not stream.window.received(size):
+            self._credit_connection(size)
+            self.stream_error(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "a stream's window was overrun")
+            return
+        if flags & PADDED:
+            if size == 0 or payload[0] >= size:
+                self.fail(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+                return
+            payload = payload[1 : size - payload[0]]
+        kept = len(payload)
+        if kept == 0 and not end_stream:
+            self._control.count(self)
+        if stream.expected_bytes >= 0:
+            stream.expected_bytes -= kept
+            if stream.expected_bytes < 0 or (end_stream and stream.expected_bytes):
+                self._credit_connection(size)
+                self.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, "content-length is wrong")
+                return
+        stream.unread_bytes += size
+        self._unread_bytes += size
+        if self._unread_bytes > self.limits.connection_unread_bytes:
+            self._withheld_bytes += size
+        else:
+            self._credit_connection(size)
+        if size > kept:
+            self.consumed(stream, size - kept)
+        if end_stream:
+            self.remote_side_ended(stream)
+        self._events.append(DataReceived(stream, payload, end_stream))
+
+    def _data_for_none(self, stream_id: int, stream: Stream | None) -> None:
+        streams = self.streams
+        if stream_id == 0 or (
+            stream is None and streams.is_idle(stream_id) and stream_id <= self.takes_streams_up_to
+        ):
+            self.fail(ErrorCode.PROTOCOL_ERROR, "DATA on a stream that is not open")
+        elif stream_id > self.takes_streams_up_to:
+            self._control.count(self)
+        elif stream is None and streams.late_frames_tolerated(stream_id) is not False:
+            self._control.count(self)
+        else:
+            self.stream_error(stream_id, ErrorCode.STREAM_CLOSED, "DATA came after the end")
+
+    # Inside
+
+    def _new_stream(self, stream_id: int) -> Stream:
+        return Stream(stream_id, self.sender.initial_window, ReceiveWindow(self._local.window_bytes))
+
+    def _credit_connection(self, size_bytes: int) -> None:
+        increment = self._window.consumed(size_bytes)
+        if increment:
+            self.sender.control(frames.window_update(0, increment))
+
+    def _local_side_ended(self, stream: Stream) -> None:
+        stream.local_closed = True
+        if stream.remote_closed:
+            self.forget(stream, by_us=False)
+        elif not self.client:
+            self.stop_reading(stream)
+
+
+def announced_settings(limits: Limits, *, client: bool) -> Settings:
+    """What we ask of the peer, by our limits."""
+    return Settings(
+        push=not client,
+        streams=frames.LARGEST_WINDOW if client else limits.streams_per_connection,
+        window_bytes=limits.stream_window_bytes,
+        header_list_bytes=limits.header_list_bytes,
+    )

@@ -1,0 +1,41 @@
+"""One write per connection and tick: whoever has something to say is written once, when the tick is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Flushable(Protocol):
+    """A connection with output."""
+
+    dirty: bool
+
+    def flush(self) -> None:
+        """Write what may be written."""
+        ...
+
+
+class Flusher:
+    """Collects connections with output and flushes them together, by one callback of the loop."""
+
+    __slots__ = ("_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[Flushable] = []
+
+    def add(self, connection: Flushable) -> None:
+        """Flush it soon. Ask only if it is not `dirty` already."""
+        connection.dirty = True
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(connection)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for connection in waiting:
+            connection.dirty = False
+            connection.flush()

@@ -1,0 +1,54 @@
+"""What a server can be told. Bounds of one connection's protocol are in `Limits`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from parley_wire.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Settings of a server. Times are in seconds."""
+
+    limits: Limits = field(default_factory=Limits)
+    """Bounds of each connection."""
+    receive_message_bytes: int = 4 * 1024 * 1024
+    """Largest request message, decompressed. A larger one ends its call with RESOURCE_EXHAUSTED."""
+    partial_messages_bytes: int = 256 * 1024 * 1024
+    """Bytes of unfinished request messages of all calls. The call that passes it ends with
+    RESOURCE_EXHAUSTED."""
+    concurrent_calls: int | None = None
+    """Calls at a time, half-sent ones included. One more ends with RESOURCE_EXHAUSTED. None: no bound beyond
+    those of the connections."""
+    connections: int = 100_000
+    """Open connections. One more is closed at once."""
+    connections_per_address: int = 100_000
+    """The same from one address. Lower it where clients connect directly and not through a proxy."""
+    unfinished_handshakes: int = 1000
+    """TLS handshakes at a time. A connection beyond it is closed at once."""
+    handshake_seconds: float = 10.0
+    """How long TLS, and then the client's preface and SETTINGS, may take. Then the connection is closed."""
+    header_seconds: float = 10.0
+    """How long a header block may take once it began. Then the connection is given up."""
+    request_seconds: float = 60.0
+    """How long the request of a method with one request may take. Then the call ends with
+    DEADLINE_EXCEEDED."""
+    send_stall_seconds: float = 300.0
+    """A stream whose waiting data does not move for so long is reset, a connection that takes nothing is
+    closed."""
+    keepalive_seconds: float = 60.0
+    """A connection from which nothing came for so long is pinged."""
+    keepalive_timeout_seconds: float = 20.0
+    """How long the answer to that may take. Then the connection is closed."""
+    connection_age_seconds: float = 0.0
+    """A connection of this age, give or take a tenth, is told to go away, so that load spreads again.
+    0: never."""
+    connection_age_grace_seconds: float = 60.0
+    """How long its calls may take then. Afterwards it is closed."""
+    reuse_port: bool = False
+    """Several processes may listen on one port; the kernel spreads connections over them."""
+    backlog: int = 4096
+    """Connections that wait to be accepted; the kernel may allow fewer."""
+    write_buffer_bytes: int = 64 * 1024
+    """Bytes that one socket may hold back before its streams are told to wait."""

@@ -1,0 +1,168 @@
+"""A call served by callbacks and bytes: the hot path, without a task or a queue of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from parley_wire.call import Call
+from parley_wire.errors import ErrorCode
+from parley_wire.messages import LARGEST_SHARED_BYTES, prefixed
+from parley_wire.response import BASIC_HEADERS, trailers_block
+from parley_wire.status import CallFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from parley_wire.metadata import Metadata
+    from parley_wire.request import Request
+    from parley_wire.server_connection import ServerConnection
+    from parley_wire.stream import Stream
+
+
+class RawHandler(Protocol):
+    """Serves one raw call. Called on the loop, in the order of the wire; no method may raise or block."""
+
+    def received(self, message: bytes) -> None:
+        """One message came."""
+        ...
+
+    def writable(self) -> None:
+        """After `RawCall.send` returned False: more may be sent."""
+        ...
+
+    def half_closed(self) -> None:
+        """The client sends no more. At most once, and `received` never after it."""
+        ...
+
+    def closed(self) -> None:
+        """The call is over, however it ended. Exactly once, last."""
+        ...
+
+
+class RawCall(Call):
+    """What a RawHandler has in hand. Plain calls that never block."""
+
+    __slots__ = ("_ending", "_handler", "_messages_left")
+
+    def __init__(
+        self, connection: ServerConnection, stream: Stream, request: Request, *, request_streaming: bool
+    ) -> None:
+        super().__init__(connection, stream, request)
+        self._handler: RawHandler | None = None
+        self._ending = False
+        # How many request messages may still come; -1 for any number.
+        self._messages_left = -1 if request_streaming else 1
+
+    def serve(self, handler: RawHandler) -> None:
+        """Begin: the handler gets everything from now on. The connection calls this once."""
+        self._handler = handler
+
+    @property
+    def peer(self) -> str:
+        """The client's address, as grpc prints it."""
+        return self._connection.peer
+
+    @property
+    def metadata(self) -> Metadata:
+        """The call's metadata."""
+        return self._request.metadata
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that were taken and that the client has not let through yet."""
+        return self._stream.queued_bytes
+
+    def send(self, message: bytes) -> bool:
+        """Send one message. The bytes are always taken, in order.
+
+        False: send no more until `RawHandler.writable`. After `close`, and once the stream is gone, the call
+        does nothing and returns False.
+        """
+        stream = self._stream
+        if self._ending or stream.local_closed:
+            return False
+        connection = self._connection
+        sender = connection.core.sender
+        if not self._headers_sent:
+            self._headers_sent = True
+            sender.headers(stream, BASIC_HEADERS, end_stream=False)
+        if len(message) <= LARGEST_SHARED_BYTES:
+            taken = sender.data_frame(stream, connection.shared.of(stream.id, message))
+        else:
+            taken = sender.data(stream, prefixed(message))
+        if not connection.dirty:
+            connection.schedule()
+        if not taken:
+            self._mind_buffer(len(message))
+        return taken
+
+    def close(
+        self, code: grpc.StatusCode, details: str = "", metadata: Iterable[tuple[str, str | bytes]] = ()
+    ) -> None:
+        """End the call after all taken bytes. Only the first call counts."""
+        if self._ending:
+            return
+        self._ending = True
+        self._end(code, details, metadata)
+
+    def close_now(
+        self, code: grpc.StatusCode, details: str = "", metadata: Iterable[tuple[str, str | bytes]] = ()
+    ) -> None:
+        """End the call and drop what the client has not let through. A message cut in two means a reset."""
+        self._ending = True
+        stream = self._stream
+        if stream.closed:
+            return
+        core = self._connection.core
+        cut = stream.queue is not None and isinstance(stream.queue[0], memoryview)
+        core.sender.drop(stream)
+        if cut:
+            core.reset(stream, ErrorCode.CANCEL)
+            self._connection.schedule()
+        else:
+            block = trailers_block(code, details, tuple(metadata), only=not self._headers_sent)
+            core.sender.end(stream, block)
+            self._connection.schedule()
+
+    # What the connection tells
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        self._connection.core.consumed(self._stream, len(data))
+        if self._ending:
+            return
+        handler = self._handler
+        assert handler is not None
+        try:
+            for message in self._messages(data):
+                if self._messages_left == 0:
+                    raise CallFault(grpc.StatusCode.INTERNAL, "this method takes one request")
+                self._messages_left -= 1
+                handler.received(message)
+            if end_stream:
+                if self._partial_bytes:
+                    raise CallFault(grpc.StatusCode.INTERNAL, "the request ends inside a message")
+                handler.half_closed()
+        except CallFault as fault:
+            self.close(fault.code, fault.details)
+
+    def on_drained(self) -> None:
+        if self._handler is not None and not self._ending:
+            self._handler.writable()
+
+    def on_closed(self) -> None:
+        self._ending = True
+        self._release()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.closed()
+
+    def _deadline_passed(self) -> None:
+        self._deadline = None
+        self.close_now(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    def _mind_buffer(self, size_bytes: int) -> None:
+        limit = self._connection.core.limits.send_buffer_bytes
+        if self._stream.queued_bytes > limit + size_bytes:
+            self._connection.core.reset(self._stream, ErrorCode.ENHANCE_YOUR_CALM)

@@ -1,0 +1,244 @@
+"""`parley_wire.Server`: runs grpc.aio servicers on our own transport."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from parley_wire.credentials import context_of
+from parley_wire.flusher import Flusher
+from parley_wire.handlers import Handlers
+from parley_wire.listener import Listener
+from parley_wire.options import ServerOptions
+from parley_wire.server_connection import ServerConnection
+from parley_wire.shared_frame import SharedFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from parley_wire.handlers import Handler
+    from parley_wire.request import Request
+    from parley_wire.servicer_call import ServicerCall
+
+_SWEEP_SECONDS = 1.0
+_AGE_JITTER = 0.1
+
+
+class Server(grpc.aio.Server):
+    """A grpc.aio server. Make it inside a running loop; ports are bound when they are added.
+
+    It takes what grpc.aio's generated code registers, health and reflection included, and `RawMethod`s.
+    docs/design/wire.md lists what handlers may use.
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions | None = None,
+        *,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        compression: grpc.Compression = grpc.Compression.NoCompression,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """`uniform` spreads the ages of connections."""
+        self.options = options or ServerOptions()
+        self.loop = asyncio.get_running_loop()
+        self.handlers = Handlers(interceptors)
+        self.flusher = Flusher(self.loop)
+        self.shared = SharedFrame()
+        # Calls that are open, and bytes of their unfinished requests.
+        self.calls = 0
+        self.partial_bytes = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._uniform = uniform
+        self._encoding = {grpc.Compression.Gzip: "gzip", grpc.Compression.Deflate: "deflate"}.get(
+            compression, "identity"
+        )
+        self._listeners: list[Listener] = []
+        self._connections: set[ServerConnection] = set()
+        self._addresses: dict[str, int] = {}
+        # Calls whose one request has not come yet, oldest first.
+        self._awaited: dict[ServicerCall, float] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+        self._stopping = False
+        self._stop_at = float("inf")
+        self._started = False
+        self._quiet: asyncio.Event = asyncio.Event()
+        self._hurry: asyncio.Event = asyncio.Event()
+
+    # grpc.aio.Server
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        self.handlers.add_generic(generic_rpc_handlers)
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, Handler]
+    ) -> None:
+        self.handlers.add_registered(service_name, method_handlers)
+
+    def add_insecure_port(self, address: str) -> int:
+        """Bind `host:port`, `[::1]:port` (port 0: any free one) or `unix:path`. Raises RuntimeError."""
+        return self._listen(Listener(self, address, None))
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """The same with TLS. Takes `tls_server_credentials` only; raises TypeError for others."""
+        return self._listen(Listener(self, address, context_of(server_credentials)))
+
+    async def start(self) -> None:
+        self._started = True
+        self._sweeper = self.loop.create_task(self._sweep())
+        for listener in self._listeners:
+            await listener.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """Take no new calls, wait up to `grace` seconds for the present ones, then cancel them.
+
+        When it returns no handler runs and every connection is closed. A second call may shorten the grace.
+        """
+        stop_at = self.loop.time() + (grace or 0.0)
+        if stop_at < self._stop_at:
+            self._stop_at = stop_at
+            self._hurry.set()
+        if self._stopping:
+            await self._stopped.wait()
+            return
+        self._stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections):
+            connection.shut_down(float("inf"))
+        await self._until_quiet()
+        for connection in list(self._connections):
+            connection.end_calls(grpc.StatusCode.UNAVAILABLE, "the server stops")
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        for connection in list(self._connections):
+            connection.flush()
+            connection.core.finish_shutdown()
+            connection.flush()
+        # What was written last may still be on its way to slow readers: a moment, then it is cut.
+        await self._until_gone(0.2)
+        for connection in list(self._connections):
+            connection.abort()
+        await self._until_gone(1.0)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        self._stopped.set()
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:
+        """Wait until the server stopped. True if `timeout` seconds passed before that."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._stopped.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    # What connections and calls use
+
+    def connection(self) -> ServerConnection:
+        """The protocol for one accepted socket."""
+        return ServerConnection(self)
+
+    @property
+    def full(self) -> bool:
+        """Whether the call that was just counted is one too many."""
+        limit = self.options.concurrent_calls
+        return limit is not None and self.calls > limit
+
+    def admit(self, connection: ServerConnection, transport: asyncio.Transport) -> bool:
+        """Whether one more connection is taken."""
+        name = transport.get_extra_info("peername")
+        address = str(name[0]) if isinstance(name, tuple) else ""
+        options = self.options
+        count = self._addresses.get(address, 0)
+        if (
+            self._stopping
+            or len(self._connections) >= options.connections
+            or (address and count >= options.connections_per_address)
+        ):
+            return False
+        self._connections.add(connection)
+        connection.address = address
+        self._addresses[address] = count + 1
+        return True
+
+    def forget(self, connection: ServerConnection) -> None:
+        """A connection is closed."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        left = self._addresses[connection.address] - 1
+        if left:
+            self._addresses[connection.address] = left
+        else:
+            del self._addresses[connection.address]
+        if not self._connections:
+            self._quiet.set()
+
+    def connection_age(self) -> float:
+        """How old the next connection may become, in seconds; 0 for any age."""
+        age = self.options.connection_age_seconds
+        return age * self._uniform(1.0 - _AGE_JITTER, 1.0 + _AGE_JITTER) if age else 0.0
+
+    def encoding_for(self, request: Request) -> str:
+        """How responses to this request are compressed unless its handler says otherwise."""
+        return self._encoding if self._encoding in request.accepts else "identity"
+
+    def await_request(self, call: ServicerCall) -> None:
+        """The call's only request must come in time."""
+        self._awaited[call] = self.loop.time()
+
+    def request_over(self, call: ServicerCall) -> None:
+        """It came, or the call ended."""
+        self._awaited.pop(call, None)
+
+    # Inside
+
+    def _listen(self, listener: Listener) -> int:
+        if self._started:
+            listener.close()
+            raise RuntimeError("ports are added before the server starts")
+        self._listeners.append(listener)
+        return listener.port
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = self.loop.time()
+            for connection in list(self._connections):
+                connection.check(now)
+            limit = self.options.request_seconds
+            for call, since in list(self._awaited.items()):
+                if now - since <= limit:
+                    break
+                call.give_up_waiting()
+
+    async def _until_quiet(self) -> None:
+        """Until no connection has a call, or the grace is over."""
+        while self.calls or self.tasks:
+            left = self._stop_at - self.loop.time()
+            if left <= 0:
+                return
+            self._hurry.clear()
+            await self._wait_any((self._hurry,), min(left, 0.05))
+
+    async def _until_gone(self, seconds: float) -> None:
+        if self._connections:
+            self._quiet.clear()
+            await self._wait_any((self._quiet,), seconds)
+
+    async def _wait_any(self, events: Iterable[asyncio.Event], seconds: float) -> None:
+        waits: set[asyncio.Task[Any]] = {self.loop.create_task(event.wait()) for event in events}
+        _, pending = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+        if pending:
+            await asyncio.wait(pending)

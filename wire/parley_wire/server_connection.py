@@ -1,0 +1,392 @@
+"""The server's end of one connection: joins socket, HTTP/2 core and calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import grpc
+
+from parley_wire.behaviour import log
+from parley_wire.call import Call, RefusedCall
+from parley_wire.connection import Connection
+from parley_wire.errors import ErrorCode
+from parley_wire.events import ConnectionFailed, DataReceived, RequestReceived, StreamEnded, TrailersReceived
+from parley_wire.handlers import RawMethod
+from parley_wire.raw_call import RawCall
+from parley_wire.request import request_of
+from parley_wire.response import NOT_GRPC_TEXT, not_grpc_block
+from parley_wire.servicer_call import ServicerCall
+from parley_wire.status import CallFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from parley_wire.events import Event
+    from parley_wire.request import Request
+    from parley_wire.server import Server
+    from parley_wire.shared_frame import SharedFrame
+    from parley_wire.stream import Stream
+
+_KEEPALIVE = b"alive???"
+_CLOSE_SECONDS = 5.0
+
+
+class ServerConnection(asyncio.Protocol):
+    """Made for each accepted socket. Lives until the socket is closed."""
+
+    __slots__ = (
+        "_auth_context",
+        "_close_at",
+        "_drain_at",
+        "_header_since",
+        "_heard_at",
+        "_peer",
+        "_pinged_at",
+        "_stalled_since",
+        "_transport",
+        "address",
+        "core",
+        "dirty",
+        "server",
+        "shared",
+    )
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.shared: SharedFrame = server.shared
+        self.core = Connection(client=False, limits=server.options.limits)
+        self.dirty = False
+        self.address = ""
+        self._transport: asyncio.Transport | None = None
+        self._peer: str | None = None
+        self._auth_context: Mapping[str, tuple[bytes, ...]] | None = None
+        # Times of the loop's clock; None where nothing is under way.
+        self._heard_at = 0.0
+        self._pinged_at: float | None = None
+        self._header_since: float | None = None
+        self._stalled_since: float | None = None
+        self._drain_at: float | None = None
+        self._close_at: float | None = None
+
+    # What the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server = self.server
+        options = server.options
+        # uvloop's transports have the methods without the base class.
+        self._transport = transport = cast("asyncio.Transport", transport)
+        now = server.loop.time()
+        self._heard_at = now
+        if not server.admit(self, transport):
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(options.write_buffer_bytes)
+        age = server.connection_age()
+        if age:
+            self._drain_at = now + age
+        self._close_at = now + options.handshake_seconds
+        self.core.start()
+        self.schedule()
+
+    def data_received(self, data: bytes) -> None:
+        core = self.core
+        now = self.server.loop.time()
+        self._heard_at = now
+        try:
+            for event in core.receive(data, now):
+                if type(event) is DataReceived:
+                    owner = event.stream.owner
+                    if owner is not None:
+                        owner.on_data(event.data, event.end_stream)
+                    else:
+                        core.consumed(event.stream, len(event.data))
+                else:
+                    self._handle(event)
+        except Exception:
+            # A defect of ours or of a handler: this connection ends, the others go on.
+            log.exception("a connection failed")
+            core.fail(ErrorCode.INTERNAL_ERROR, "the server failed")
+            self._close_soon()
+        if not self.dirty:
+            self.schedule()
+
+    def eof_received(self) -> bool:
+        # HTTP/2 knows no half-closed connections.
+        return False
+
+    def pause_writing(self) -> None:
+        self.core.sender.pause()
+        self._stalled_since = self.server.loop.time()
+
+    def resume_writing(self) -> None:
+        self.core.sender.resume()
+        self._stalled_since = None
+        assert self._transport is not None
+        self._transport.resume_reading()
+        self.schedule()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.server.forget(self)
+        self.core.close()
+        self._tell_closed()
+        self._transport = None
+
+    # What calls use
+
+    def schedule(self) -> None:
+        """Write what there is at the end of this tick."""
+        if not self.dirty:
+            self.server.flusher.add(self)
+
+    @property
+    def peer(self) -> str:
+        """The client's address, as grpc prints it."""
+        if self._peer is None:
+            name = None if self._transport is None else self._transport.get_extra_info("peername")
+            self._peer = peer_text(name)
+        return self._peer
+
+    @property
+    def auth_context(self) -> Mapping[str, tuple[bytes, ...]]:
+        """What TLS found out about the client."""
+        if self._auth_context is None:
+            tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+            self._auth_context = {} if tls is None else _auth_context(tls.getpeercert() or {})
+        return self._auth_context
+
+    # What the server uses
+
+    def flush(self) -> None:
+        """Hand the output to the socket, and tell calls what became of them."""
+        transport = self._transport
+        core = self.core
+        sender = core.sender
+        if transport is None:
+            return
+        if sender.paused:
+            if sender.control_bytes > core.limits.control_backlog_bytes:
+                # It does not read our answers: hear no more of its questions.
+                transport.pause_reading()
+        else:
+            data = sender.take()
+            if data:
+                transport.write(data)
+            if sender.drained:
+                drained, sender.drained = sender.drained, []
+                for stream in drained:
+                    stream.blocked = False
+                    if stream.owner is not None:
+                        stream.owner.on_drained()
+        if core.closed_streams:
+            self._tell_closed()
+        if core.failed or (core.shutting_down and not core.streams.open and not sender.has_more):
+            self._close_when_told()
+        elif not self.dirty and not sender.paused and sender.has_more:
+            self.schedule()
+
+    def shut_down(self, close_at: float) -> None:
+        """Take no new calls; close when the present ones are over, at `close_at` at the latest."""
+        self.core.shut_down()
+        self._close_at = close_at
+        self.schedule()
+
+    def end_calls(self, code: grpc.StatusCode, details: str) -> None:
+        """Cancel every call."""
+        for stream in list(self.core.streams.open.values()):
+            owner = stream.owner
+            if isinstance(owner, ServicerCall):
+                owner.cancel(code, details)
+            elif isinstance(owner, RawCall):
+                owner.close_now(code, details)
+            else:
+                self.core.reset(stream, ErrorCode.CANCEL)
+        self.schedule()
+
+    def abort(self) -> None:
+        """Close at once; what waits is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check(self, now: float) -> None:
+        """Look after everything that depends on time. The server calls it about once a second."""
+        options = self.server.options
+        core = self.core
+        if self._close_at is not None and now >= self._close_at:
+            self.abort()
+            return
+        if self._drain_at is not None and now >= self._drain_at:
+            self._drain_at = None
+            self.shut_down(now + options.connection_age_grace_seconds)
+        if core.headers_open:
+            self._header_since = self._header_since or now
+            if now - self._header_since > options.header_seconds:
+                core.fail(ErrorCode.ENHANCE_YOUR_CALM, "a header block took too long")
+                self._close_soon()
+        else:
+            self._header_since = None
+        if self._stalled_since is not None and now - self._stalled_since > options.send_stall_seconds:
+            self.abort()
+            return
+        if core.sender.queued_bytes:
+            self._check_streams(now, options.send_stall_seconds)
+        if now - self._heard_at > options.keepalive_seconds:
+            if self._pinged_at is None or self._pinged_at < self._heard_at:
+                self._pinged_at = now
+                core.ping(_KEEPALIVE)
+                self.schedule()
+            elif now - self._pinged_at > options.keepalive_timeout_seconds:
+                self.abort()
+
+    # Inside
+
+    def _handle(self, event: Event) -> None:
+        if type(event) is RequestReceived:
+            if self._close_at is not None and not self.core.shutting_down:
+                self._close_at = None
+            self._request(event)
+        elif type(event) is TrailersReceived:
+            owner = event.stream.owner
+            if owner is not None:
+                owner.on_data(b"", True)
+        elif type(event) is StreamEnded:
+            owner = event.stream.owner
+            if owner is not None:
+                owner.on_cut(event.code)
+        elif type(event) is ConnectionFailed:
+            log.info("connection of %s given up: %s, %s", self.peer, event.code.name, event.reason)
+            self._close_soon()
+        elif self._close_at is not None and not self.core.shutting_down and not self.core.failed:
+            # Its settings came, so the handshake is over.
+            self._close_at = None
+
+    def _request(self, event: RequestReceived) -> None:
+        server = self.server
+        stream = event.stream
+        request = request_of(event.headers)
+        if request.http_status:
+            stream.owner = _NotGrpc(self, stream, request.http_status)
+            server.calls += 1
+            if event.end_stream:
+                stream.owner.on_data(b"", True)
+            return
+        server.calls += 1
+        fault = request.fault
+        if event.too_large:
+            fault = CallFault(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request's headers are too large")
+        elif server.full:
+            fault = CallFault(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+        handler = None
+        if fault is None:
+            handler = server.handlers.find(request.path, request.metadata)
+            if handler is None:
+                fault = CallFault(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        if fault is not None or handler is None:
+            assert fault is not None
+            stream.owner = RefusedCall(self, stream, request, fault)
+            return
+        call: Call
+        if isinstance(handler, RawMethod):
+            call = self._raw(stream, request, handler)
+        else:
+            call = ServicerCall(self, stream, request, handler)
+            stream.owner = call
+        if event.end_stream:
+            call.on_data(b"", True)
+
+    def _raw(self, stream: Stream, request: Request, method: RawMethod) -> RawCall:
+        call = RawCall(self, stream, request, request_streaming=method.request_streaming)
+        stream.owner = call
+        call.serve(method.open_handler(call))
+        return call
+
+    def _tell_closed(self) -> None:
+        core = self.core
+        while core.closed_streams:
+            closed, core.closed_streams = core.closed_streams, []
+            for stream in closed:
+                owner = stream.owner
+                if owner is not None:
+                    owner.on_closed()
+
+    def _check_streams(self, now: float, limit_seconds: float) -> None:
+        for stream in list(self.core.streams.open.values()):
+            if stream.queue is None:
+                continue
+            if stream.stalled_since is None:
+                stream.stalled_since = now
+            elif now - stream.stalled_since > limit_seconds:
+                self.core.reset(stream, ErrorCode.CANCEL)
+                self.schedule()
+
+    def _close_soon(self) -> None:
+        self._close_at = self.server.loop.time() + _CLOSE_SECONDS
+        self.core.closed_streams += self.core.streams.open.values()
+        for stream in self.core.closed_streams:
+            stream.local_closed = stream.remote_closed = True
+        self.core.streams.open.clear()
+
+    def _close_when_told(self) -> None:
+        """Close behind what is written; a peer that does not read has a little time."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and not self.core.sender.paused:
+            self._close_at = self.server.loop.time() + _CLOSE_SECONDS
+            transport.close()
+
+
+class _NotGrpc:
+    """Answers a request that is not gRPC, once it was heard."""
+
+    __slots__ = ("_connection", "_status", "_stream")
+
+    def __init__(self, connection: ServerConnection, stream: Stream, status: int) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._status = status
+
+    def on_data(self, data: bytes, end_stream: bool) -> None:
+        """Its body is of no interest."""
+        core = self._connection.core
+        core.consumed(self._stream, len(data))
+        if end_stream:
+            core.sender.headers(self._stream, not_grpc_block(self._status), end_stream=False)
+            core.sender.data(self._stream, NOT_GRPC_TEXT)
+            core.sender.end(self._stream, b"")
+            self._connection.schedule()
+
+    def on_cut(self, code: ErrorCode) -> None:
+        """Nothing depends on it."""
+
+    def on_drained(self) -> None:
+        """Nothing waits for it."""
+
+    def on_closed(self) -> None:
+        """It counts no more."""
+        self._stream.owner = None
+        self._connection.server.calls -= 1
+
+
+def peer_text(name: Any) -> str:
+    """A socket's address as grpc prints it: ipv4:127.0.0.1:4000, ipv6:%5B::1%5D:4000, unix:."""
+    if isinstance(name, tuple) and len(name) == 2:
+        return f"ipv4:{name[0]}:{name[1]}"
+    if isinstance(name, tuple):
+        return f"ipv6:{quote(f'[{name[0]}]', safe=':')}:{name[1]}"
+    return f"unix:{name or ''}"
+
+
+def _auth_context(certificate: Mapping[str, Any]) -> Mapping[str, tuple[bytes, ...]]:
+    found: dict[str, tuple[bytes, ...]] = {"transport_security_type": (b"ssl",)}
+    names = tuple(value.encode() for _kind, value in certificate.get("subjectAltName", ()))
+    common = tuple(
+        value.encode()
+        for part in certificate.get("subject", ())
+        for key, value in part
+        if key == "commonName"
+    )
+    if names:
+        found["x509_subject_alternative_name"] = names
+    if common:
+        found["x509_common_name"] = common
+    return found
