@@ -66,6 +66,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bytes that wait to be written to one stream; more and the stream lags."""
     outboxes_bytes: int = 512 * 1024 * 1024
     """Bytes that wait to be written to all streams; more and the fullest lags."""
+    edit_window_seconds: int = 0
+    """How long after it was written a message may be edited. 0: for ever."""
+    emojis_per_message: int = 50
+    """Different reactions on one message."""
+    emojis_per_user_and_message: int = 10
+    """Reactions of one user on one message."""
+    pins_per_channel: int = 50
+    """Messages pinned to one channel."""
+    invites_per_channel: int = 50
+    """Invites of one channel that can be used at a time."""
+    bans_per_channel: int = 1000
+    """Users banned from one channel."""
     replay_events: int = 1000
     """Missed events that are sent to a returning device; if there are more it is told the heads."""
     fanout_on_write_members: int = 500
@@ -139,6 +151,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     listen: str = "127.0.0.1:50051"
     """Address and port for gRPC."""
+    transport: Literal["grpcio", "wire"] = "grpcio"
+    """What speaks HTTP/2: the grpcio library, or Parley's own."""
     metrics_listen: str = ""
     """Address and port for Prometheus (`/metrics`). Empty: no metrics port."""
     data: str = "./parley-data"
@@ -196,6 +210,9 @@ def _put(tree: dict[str, Any], path: list[str], value: object, name: str) -> Non
     tree[last] = value
 
 
+_MAY_BE_ZERO = frozenset({"limits.edit_window_seconds"})
+
+
 def _check(settings: Settings) -> None:
     if bool(settings.tls.certificate_file) != bool(settings.tls.key_file):
         raise SettingsError("tls: set both certificate_file and key_file, or neither")
@@ -203,6 +220,8 @@ def _check(settings: Settings) -> None:
         section = getattr(settings, section_name)
         for name in section.__struct_fields__:
             value = getattr(section, name)
+            if f"{section_name}.{name}" in _MAY_BE_ZERO and value == 0:
+                continue
             if isinstance(value, int | float) and not 0 < value < math.inf:
                 raise SettingsError(f"{section_name}.{name} must be greater than 0")
     if not 0 <= settings.stop_grace_seconds < math.inf:

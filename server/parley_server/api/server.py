@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 
+import parley_wire
 from parley.admin.v1 import admin_service_pb2_grpc
 from parley.auth.v1 import auth_service_pb2_grpc
 from parley.channel.v1 import channel_service_pb2_grpc
@@ -20,6 +21,7 @@ from parley_runtime.settings import AddressUnusable, Settings, SettingsError, Tl
 from parley_server.api.connect import ChatStream
 from parley_server.api.reflection import add_reflection
 from parley_server.transport import grpcio as grpcio_transport
+from parley_server.transport import wire as wire_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +54,21 @@ class Servicers:
 
 def make_server(settings: Settings, interceptor: CallInterceptor, servicers: Servicers) -> grpc.aio.Server:
     """A server with every service, health and reflection registered; no port yet."""
-    server = grpc.aio.server(
+    make = _wire_server if settings.transport == "wire" else _grpcio_server
+    server = make(settings, interceptor)
+    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicers.auth, server)
+    user_service_pb2_grpc.add_UserServiceServicer_to_server(servicers.user, server)
+    channel_service_pb2_grpc.add_ChannelServiceServicer_to_server(servicers.channel, server)
+    chat_service_pb2_grpc.add_ChatServiceServicer_to_server(servicers.chat, server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, server)
+    health_pb2_grpc.add_HealthServicer_to_server(servicers.health.servicer, server)
+    add_reflection(server)
+    _add_streams(server, servicers.streams)
+    return server
+
+
+def _grpcio_server(settings: Settings, interceptor: CallInterceptor) -> grpc.aio.Server:
+    return grpc.aio.server(
         interceptors=[interceptor],
         # Calls whose request never comes, and streams of health and reflection, need no token.
         maximum_concurrent_rpcs=settings.limits.streams + settings.limits.calls_beside_streams,
@@ -70,22 +86,28 @@ def make_server(settings: Settings, interceptor: CallInterceptor, servicers: Ser
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ],
     )
-    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicers.auth, server)
-    user_service_pb2_grpc.add_UserServiceServicer_to_server(servicers.user, server)
-    channel_service_pb2_grpc.add_ChannelServiceServicer_to_server(servicers.channel, server)
-    chat_service_pb2_grpc.add_ChatServiceServicer_to_server(servicers.chat, server)
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, server)
-    health_pb2_grpc.add_HealthServicer_to_server(servicers.health.servicer, server)
-    add_reflection(server)
-    _add_streams(server, servicers.streams)
-    return server
+
+
+def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wire.Server:
+    limits = settings.limits
+    calls = limits.streams + limits.calls_beside_streams
+    return parley_wire.Server(
+        parley_wire.ServerOptions(
+            concurrent_calls=calls,
+            receive_message_bytes=TRANSPORT_SLACK * limits.request_bytes,
+            # An edge brings the streams of many users on one connection.
+            limits=parley_wire.Limits(streams_per_connection=calls),
+            send_stall_seconds=settings.sessions.slow_reader_seconds,
+        ),
+        interceptors=[interceptor],
+    )
 
 
 def add_port(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
     """Bind `listen` (host:port, port 0 for any), with TLS if set. Returns the port. Raises SettingsError."""
     try:
         if tls.certificate_file:
-            credentials = _credentials(tls)
+            credentials = _credentials(server, tls)
             port = server.add_secure_port(listen, credentials)
         else:
             port = server.add_insecure_port(listen)
@@ -99,7 +121,7 @@ def add_port(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
     return port
 
 
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
+def _credentials(server: grpc.aio.Server, tls: Tls) -> grpc.ServerCredentials:
     try:
         key = Path(tls.key_file).read_bytes()
         certificate = Path(tls.certificate_file).read_bytes()
@@ -113,6 +135,8 @@ def _credentials(tls: Tls) -> grpc.ServerCredentials:
             f"tls: {tls.certificate_file} and {tls.key_file} are not a certificate and its key in PEM form "
             f"({error.reason or error})"
         ) from error
+    if isinstance(server, parley_wire.Server):
+        return parley_wire.tls_server_credentials(tls.certificate_file, tls.key_file)
     return grpc.ssl_server_credentials([(key, certificate)])
 
 
@@ -120,13 +144,14 @@ def _add_streams(server: grpc.aio.Server, services: StreamServices) -> None:
     def maker(*, subscribe: bool) -> Callable[[], ChatStream]:
         return lambda: ChatStream(services, subscribe=subscribe)
 
+    transport = wire_transport if isinstance(server, parley_wire.Server) else grpcio_transport
     # Registered after the generated ones, so these win: bytes both ways through the seam.
     close_seconds = services.session_settings.close_seconds
     service = chat_service_pb2.DESCRIPTOR.services_by_name["ChatService"].full_name
     server.add_registered_method_handlers(
         service,
         {
-            "Connect": grpcio_transport.stream_stream(maker(subscribe=False), close_seconds=close_seconds),
-            "Subscribe": grpcio_transport.unary_stream(maker(subscribe=True), close_seconds=close_seconds),
+            "Connect": transport.stream_stream(maker(subscribe=False), close_seconds=close_seconds),
+            "Subscribe": transport.unary_stream(maker(subscribe=True), close_seconds=close_seconds),
         },
     )

@@ -24,6 +24,12 @@ UNLIMITED_RATES = {
 }
 
 
+def _transport_under_test() -> dict[str, object]:
+    """PARLEY_TEST_TRANSPORT=wire runs every node of the tests on that transport."""
+    name = os.environ.get("PARLEY_TEST_TRANSPORT")
+    return {"transport": name} if name else {}
+
+
 class NodeFailed(Exception):
     """The node did not start, or ended by itself. The message ends with what it wrote to standard error."""
 
@@ -44,6 +50,7 @@ class NodeProcess:
             "data": str(data),
             "log_format": "text",
             **UNLIMITED_RATES,
+            **_transport_under_test(),
             **(settings or {}),
         }
         self._plants = plants

@@ -1,0 +1,115 @@
+"""The stream seam on parley_wire: no task and no queue per stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import grpc
+
+import parley_wire
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.status import abort_arguments
+from parley_server.ports.stream import StreamHandler
+
+if TYPE_CHECKING:
+    from parley_wire import RawCall
+
+_NOT_TAKEN = Refusal(
+    Reason.SLOW_READER, "The client did not take in time what was sent before the end. Connect again."
+)
+
+MakeHandler = Callable[[], StreamHandler]
+
+
+class WireStream:
+    """`DeviceStream` over a raw call of parley_wire.
+
+    What is sent goes out at the end of the loop's tick, in one write with everything else for its connection.
+    `send_encoded` answers False only when the socket or the client's window holds something back.
+    """
+
+    __slots__ = ("_call", "_close_seconds", "_give_up", "_metadata", "_refusal", "send_encoded")
+
+    def __init__(self, call: RawCall, close_seconds: float) -> None:
+        """After `close` the client has `close_seconds` to take what was sent; then the call is given up."""
+        self._call = call
+        self._close_seconds = close_seconds
+        self._give_up: asyncio.TimerHandle | None = None
+        self._refusal: Refusal | None = None
+        self._metadata: Mapping[str, str] | None = None
+        # The call's own method: nothing stands between a session and the transport.
+        self.send_encoded: Callable[[bytes], bool] = call.send
+
+    @property
+    def peer(self) -> str:
+        return self._call.peer
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        if self._metadata is None:
+            # Metadata values may be bytes only under "-bin" keys, which nobody here reads.
+            self._metadata = {key: value for key, value in self._call.metadata if isinstance(value, str)}
+        return self._metadata
+
+    def close(self, refusal: Refusal | None) -> None:
+        call = self._call
+        if refusal is None:
+            call.close(grpc.StatusCode.OK)
+        else:
+            call.close(*abort_arguments(refusal))
+        if call.waiting_bytes and self._give_up is None:
+            # A client that reads no more would hold the call, and its place, for ever.
+            self._refusal = refusal
+            loop = asyncio.get_running_loop()
+            self._give_up = loop.call_later(self._close_seconds, self._close_now)
+
+    def released(self) -> None:
+        """The call is over."""
+        if self._give_up is not None:
+            self._give_up.cancel()
+            self._give_up = None
+
+    def _close_now(self) -> None:
+        self._give_up = None
+        self._call.close_now(*abort_arguments(self._refusal or _NOT_TAKEN))
+
+
+class _Served:
+    """A StreamHandler as a raw call sees it: tells the stream, too, when it is over."""
+
+    __slots__ = ("_handler", "_stream", "half_closed", "received", "writable")
+
+    def __init__(self, handler: StreamHandler, stream: WireStream) -> None:
+        self._handler = handler
+        self._stream = stream
+        self.received: Callable[[bytes], None] = handler.received
+        self.writable: Callable[[], None] = handler.writable
+        self.half_closed: Callable[[], None] = handler.half_closed
+
+    def closed(self) -> None:
+        self._stream.released()
+        self._handler.closed()
+
+
+def stream_stream(make_handler: MakeHandler, *, close_seconds: float) -> parley_wire.RawMethod:
+    """A bidirectional method served by one handler per stream, bytes both ways."""
+    return _method(make_handler, close_seconds, request_streaming=True)
+
+
+def unary_stream(make_handler: MakeHandler, *, close_seconds: float) -> parley_wire.RawMethod:
+    """A server-streaming method served by one handler per stream, bytes both ways."""
+    return _method(make_handler, close_seconds, request_streaming=False)
+
+
+def _method(
+    make_handler: MakeHandler, close_seconds: float, *, request_streaming: bool
+) -> parley_wire.RawMethod:
+    def open_handler(call: RawCall) -> _Served:
+        stream = WireStream(call, close_seconds)
+        handler = make_handler()
+        handler.opened(stream)
+        return _Served(handler, stream)
+
+    return parley_wire.RawMethod(open_handler, request_streaming=request_streaming)
