@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.001
 POLL_SECONDS = 0.005
+AS_FAST_AS_ANSWERED = 1e9
+AFTERWARDS_SECONDS = 2.0
+"""How long the load goes on once the stalled reader has caught up."""
 
 
 class Pacer:
@@ -53,13 +56,16 @@ class Pacer:
         self.ack_latencies: list[float] = []
         self.seconds = 0.0
 
-    async def run(self, seconds: float) -> None:
-        """Send for so long, or until `stop`; every send is answered when this returns. Raises Failed."""
+    async def run(self, seconds: float = math.inf, messages: float = math.inf) -> None:
+        """Send for so long or so many, or until `stop`; every send is answered when this returns.
+
+        Raises Failed.
+        """
         clock = time.monotonic
         start, started = clock(), 0
-        while not self._stopping and (now := clock()) < start + seconds:
-            due = int((now - start) * self._per_second) + 1
-            while started < due and self._free:
+        while not self._stopping and started < messages and (now := clock()) < start + seconds:
+            due = min(messages, (now - start) * self._per_second + 1)
+            while started + 1 <= due and self._free:
                 self._free.popleft()()
                 started += 1
             if self._counter.failure is not None:
@@ -185,35 +191,41 @@ async def stall_one(
     *,
     text: str,
     per_second: float,
+    filling_text: str,
+    filling_messages: int,
     warm_seconds: float,
     stall_seconds: float,
 ) -> dict[str, Any]:
     """Send to the reader's channels all the time: it reads, takes nothing for a while, reads again, and
     catches up under the load.
 
-    Its events must then be those that were sent, per channel, by their ids. Times are of the monotonic clock.
-    Raises Failed, also when it never lagged.
+    First `filling_messages` larger ones are sent as fast as they are answered, so that the node's caches are
+    full. At the end the reader's events must be those that were sent, per channel, by their ids. Times are of
+    the monotonic clock. Raises Failed. A reader that never lags is waited for until the round's limit.
     """
-    pacer = Pacer(senders, counter, ids, text=text, per_second=per_second)
-    received: dict[str, list[str]] = {channel_id: [] for channel_id in pacer.sent}
+    received: dict[str, list[str]] = {sender.device.channel_id: [] for sender in senders}
     reader.on_event = lambda event: received[event.channel_id].append(event.client_message_id)
     clock = time.monotonic
+    filling = Pacer(senders, counter, ids, text=filling_text, per_second=AS_FAST_AS_ANSWERED)
+    await filling.run(messages=filling_messages)
+    await until(counter, lambda: reader.has(filling.heads) and not reader.lagging)
+    pacer = Pacer(senders, counter, ids, text=text, per_second=per_second)
     marks: dict[str, float] = {"start": clock()}
-    pacing = asyncio.create_task(pacer.run(math.inf))
+    pacing = asyncio.create_task(pacer.run())
     try:
         await hold(counter, warm_seconds)
         await reader.stall()
         marks["stalled"] = clock()
-        had = sum(map(len, received.values()))
+        had, lags = sum(map(len, received.values())), reader.lags
         await hold(counter, stall_seconds)
         if sum(map(len, received.values())) != had:
             raise Failed("the stalled reader got events")
-        missed = sum(map(len, pacer.sent.values())) - had
+        missed = len(filling.sent_at) + len(pacer.sent_at) - had
         marks["resumed"] = clock()
         await reader.resume()
-        await until(counter, lambda: reader.lags > 0 and not reader.lagging)
+        await until(counter, lambda: reader.lags > lags and not reader.lagging)
         marks["caught_up"] = reader.caught_up_at
-        await hold(counter, warm_seconds)
+        await hold(counter, AFTERWARDS_SECONDS)
         pacer.stop()
         await pacing
     finally:
@@ -221,7 +233,7 @@ async def stall_one(
     marks["sent"] = clock()
     await until(counter, lambda: reader.has(pacer.heads) and not reader.lagging)
     marks["end"] = clock()
-    if received != pacer.sent:
+    if received != {channel_id: filling.sent[channel_id] + sent for channel_id, sent in pacer.sent.items()}:
         raise Failed("the reader's events are not those that were sent, once and in order")
     return {
         "sent": len(pacer.sent_at),
@@ -229,8 +241,7 @@ async def stall_one(
         "ack_ms": percentiles(pacer.ack_latencies),
         "missed_events": missed,
         "received": sum(map(len, received.values())),
-        "lags": reader.lags,
-        "dropped_events": reader.dropped_events,
+        "lags": reader.lags - lags,
         "last_caught_up": reader.caught_up_at,
         "marks": marks,
     }

@@ -53,10 +53,18 @@ class Memory:
 
 
 class Node:
-    """One node over one data folder, pinned to its core. `settings` come on top of those of every node."""
+    """One node over one data folder, pinned to its core. `settings` come on top of those of every node;
+    `plants` are bugs for a test to find.
+    """
 
-    def __init__(self, data: Path, cores: Cores, settings: Mapping[str, object] | None = None) -> None:
-        self._process = NodeProcess(data, {**SETTINGS, **(settings or {})})
+    def __init__(
+        self,
+        data: Path,
+        cores: Cores,
+        settings: Mapping[str, object] | None = None,
+        plants: tuple[Path, ...] = (),
+    ) -> None:
+        self._process = NodeProcess(data, {**SETTINGS, **(settings or {})}, plants)
         self._cores = cores
 
     async def __aenter__(self) -> Self:

@@ -34,6 +34,7 @@ class Scale:
     returning_channels: tuple[int, ...]
     stall_seconds: float
     stall_warm_seconds: float
+    stall_filling_messages: int
     stall_senders: int
     stall_per_second: float
     crowd_members: int
@@ -63,8 +64,9 @@ FULL = Scale(
     returning_devices=1000,
     returning_channels=(1, 50),
     stall_seconds=60.0,
-    stall_warm_seconds=10.0,
-    stall_senders=64,
+    stall_warm_seconds=4.0,
+    stall_filling_messages=27_000,
+    stall_senders=24,
     stall_per_second=2000.0,
     crowd_members=100,
     crowd_devices_each=10,
@@ -93,6 +95,7 @@ QUICK = Scale(
     returning_channels=(1, 3),
     stall_seconds=5.0,
     stall_warm_seconds=0.5,
+    stall_filling_messages=50,
     stall_senders=8,
     stall_per_second=500.0,
     crowd_members=4,

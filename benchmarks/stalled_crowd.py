@@ -31,16 +31,16 @@ TARGET_RATIO = 1.5
 NODE_SETTINGS: dict[str, object] = {**METRICS_SETTINGS, "sessions.slow_reader_seconds": 3600.0}
 SETTING = (
     f"A crowd: {SENDERS} senders write to a group at a given rate, in turns, far below what the node can "
-    "do. The healthy readers are some devices of the group; times are from sending to when their event "
-    "was read, over all of them. The crowd are the other devices of the group, all the same ones in all "
-    "rounds: they read, or they take nothing at all and lag. Alone is one reader of another group with "
-    "senders of its own, the crowd idle. Rounds take turns, and healthy and stalled change places from "
-    "round to round. Before a stalled round larger messages bring the crowd to lag (falling behind), "
-    "which the node's own count must confirm; after it every device of the crowd reads again, and each "
-    "must get all it missed, once and in order, before the next round. A stalled reader is disconnected "
-    "after an hour here, not after 300 s. Memory is the node's growth since before the first stall, with "
-    "what gRPC holds, divided by the devices; without transport it is what Python holds for a session of "
-    "`benchmarks/session.py`."
+    "do. The group's healthy readers are some of its members with a device each; times are from sending "
+    "to when their event was read, over all of them. The crowd are the devices of the other members, the "
+    "same ones in all rounds: they read, or they take nothing at all and lag. Alone are as many senders "
+    "and readers in a group of their own, while the crowd idles. Rounds take turns, and reading and "
+    "stalling change places from one to the next. Before the crowd's first stalled round larger messages "
+    "bring it to lag (falling behind), which the node's own count must confirm; after the last every "
+    "device reads again, and each must get all it missed, once and in order. A stalled reader is "
+    "disconnected after an hour here, not after 300 s. Memory is the node's growth since before the first "
+    "stall, with what gRPC holds, divided by the devices; without transport it is what Python holds for a "
+    "session of `benchmarks/session.py`."
 )
 RATIOS = ("delivery p50", "delivery p99", "ack p50", "node CPU per message")
 
@@ -49,15 +49,14 @@ async def measure(bench: Bench) -> tuple[list[Case], list[Target]]:
     """Measure a reader alone, among healthy ones, and among stalled ones, in turns."""
     scale = bench.scale
     crowd_size = scale.crowd_members * scale.crowd_devices_each
-    require_files(crowd_size + scale.crowd_probes + 2 * SENDERS + 1)
-    users = user_ids(scale.crowd_members + scale.crowd_probes + 2 * SENDERS + 1)
-    lone_users, group_users = users[: SENDERS + 1], users[SENDERS + 1 :]
+    few = SENDERS + scale.crowd_probes
+    require_files(crowd_size + 2 * few)
+    users = user_ids(scale.crowd_members + 2 * few)
+    lone_users, group_users = users[:few], users[few:]
     async with prepared_folder(bench.folder / "crowd") as folder:
         group, lone = await folder.group(group_users), await folder.group(lone_users)
-        # In this order: the senders of the group, its healthy readers, the lone senders, their reader.
-        loading = [
-            folder.device(user_id, 0, group) for user_id in group_users[: SENDERS + scale.crowd_probes]
-        ]
+        # In this order: the senders of the group, its healthy readers, the lone senders, their readers.
+        loading = [folder.device(user_id, 0, group) for user_id in group_users[:few]]
         loading += [folder.device(user_id, 0, lone) for user_id in lone_users]
         crowd = [
             folder.device(user_id, number, group)
@@ -93,10 +92,13 @@ class _Course:
         self._others = others
         self._text = message_text(loading[0].channel_id)
         self._crowd = len(crowd)
-        probes = len(loading) - 2 * SENDERS - 1
+        half = len(loading) // 2
+        self._readers = half - SENDERS
         indexes = list(range(len(loading)))
-        self._group = {"senders": indexes[:SENDERS], "readers": indexes[SENDERS : SENDERS + probes]}
-        self._lone = {"senders": indexes[SENDERS + probes : -1], "readers": indexes[-1:]}
+        self._group, self._lone = (
+            {"senders": some[:SENDERS], "readers": some[SENDERS:]}
+            for some in (indexes[:half], indexes[half:])
+        )
         self._heads: dict[str, int] = {}
         self._stalled = False
         self._rss_before = 0
@@ -168,7 +170,7 @@ class _Course:
     def cases(self, python_kib: float) -> list[Case]:
         """What was measured; `targets` are known afterwards."""
         crowd = self._crowd
-        alone = _case("1 reader alone", self._alone)
+        alone = _case(f"{self._readers} readers alone", self._alone)
         healthy = _case(f"{crowd} others read", self._among[False])
         stalled = _case(f"{crowd} others stall", self._among[True])
         falling = _case(f"{crowd} others fall behind, {FILLING_TEXT_BYTES:,} B each", self._falling)

@@ -89,15 +89,20 @@ class Downstream:
         self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
     ) -> None:
         """Take events of one channel; see Session.deliver."""
+        session = self.session
+        if session.phase is not Phase.LIVE:
+            # They follow from the log. A thousand readers that lag must cost the others as little as can be.
+            session.deliver(channel_id, first_seq, fields, position)
+            return
         self._services.metrics.events_delivered.inc(len(fields))
         if self._writable:
-            frame = self.session.pass_on(channel_id, first_seq, fields, position)
+            frame = session.pass_on(channel_id, first_seq, fields, position)
             if frame is not None:
                 self._write(frame)
                 if not self._writable:
                     self.blocked_since = self._services.clock.monotonic()
                 return
-        self._obey(self.session.deliver(channel_id, first_seq, fields, position))
+        self._obey(session.deliver(channel_id, first_seq, fields, position))
 
     def control(self, field: bytes, position: int) -> None:
         """Take a read position."""

@@ -16,7 +16,7 @@ import pytest
 from benchmarks.clients import Plan
 from benchmarks.figures import FORMAT, Run
 from benchmarks.machine import Cores
-from benchmarks.parties import Generator, GeneratorFailed, Node
+from benchmarks.parties import Generator, GeneratorFailed, Node, Round
 from benchmarks.prepared import message_text, prepared_folder, user_ids
 from benchmarks.report import document, summary
 
@@ -134,19 +134,47 @@ async def test_a_missing_event_fails_the_round(tmp_path: Path) -> None:
                 await generator.run(do="send", seconds=0.05, senders=1, receivers=2, limit_seconds=1.0)
 
 
-async def test_a_reader_that_never_lagged_fails_the_stall(tmp_path: Path) -> None:
-    """A stall proves nothing when all of it fitted the queues: here it is too short to fill them."""
+async def _stall(data: Path, settings: dict[str, object], *plants: Path) -> Round:
+    """One reader stalls for a moment at 200 messages/s."""
     cores = Cores(frozenset(), frozenset())
     users = user_ids(2)
-    async with prepared_folder(tmp_path / "data") as folder:
+    async with prepared_folder(data) as folder:
         (channel_id,) = await folder.direct_channels([(users[0], users[1])])
         devices = [folder.device(users[0], 0, channel_id), folder.device(users[1], 0)]
-    async with Node(tmp_path / "data", cores) as node:
-        plan = Plan(node.address, "reader", devices, "short")
-        async with Generator(plan, node, cores) as generator:
-            order: dict[str, object] = {"do": "stall_one", "per_second": 20, "limit_seconds": 3.0}
-            with pytest.raises(GeneratorFailed, match="did not end in time"):
-                await generator.run(**order, warm_seconds=0.1, stall_seconds=0.2)
+    async with Node(data, cores, settings, plants) as node:
+        async with Generator(Plan(node.address, "reader", devices, "short"), node, cores) as generator:
+            return await generator.run(
+                do="stall_one",
+                filling_text="x" * 3000,
+                filling_messages=10,
+                per_second=200.0,
+                warm_seconds=0.1,
+                stall_seconds=1.0,
+                limit_seconds=6.0,
+            )
+
+
+SMALL_OUTBOX: dict[str, object] = {"limits.outbox_events": 5}
+
+
+async def test_a_stalled_reader_ends_complete(tmp_path: Path) -> None:
+    one = await _stall(tmp_path / "data", SMALL_OUTBOX)
+    assert one.answer["received"] == one.answer["sent"] + 10
+    assert one.answer["missed_events"] > 5
+    assert one.answer["lags"] >= 1
+
+
+async def test_events_dropped_in_silence_fail_the_stall(tmp_path: Path, repository: Path) -> None:
+    """The node drops what a slow reader's outbox cannot take and does not read it again: seen in its seqs."""
+    plant = repository / "tests" / "planted" / "lag_without_catch_up.py"
+    with pytest.raises(GeneratorFailed, match="what lies between is missing"):
+        await _stall(tmp_path / "data", SMALL_OUTBOX, plant)
+
+
+async def test_a_reader_that_never_lagged_fails_the_stall(tmp_path: Path) -> None:
+    """A stall proves nothing when all of it fitted the queues: here they are too large to fill."""
+    with pytest.raises(GeneratorFailed, match="did not end in time"):
+        await _stall(tmp_path / "data", {"limits.outbox_events": 100_000})
 
 
 async def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path: Path, repository: Path) -> None:
