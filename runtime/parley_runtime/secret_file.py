@@ -10,6 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -59,3 +60,19 @@ def write_secret(path: Path, text: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def secret_bytes(path: Path, random_bytes: Callable[[int], bytes]) -> bytes:
+    """The 32 secret bytes that the file keeps, made at the first call. Raises SecretFileError and OSError."""
+    text = read_secret(path)
+    if text is None:
+        made = random_bytes(32)
+        write_secret(path, made.hex() + "\n")
+        return made
+    try:
+        kept = bytes.fromhex(text)
+    except ValueError:
+        kept = b""
+    if len(kept) != 32:
+        raise SecretFileError(f"{path} does not hold 32 bytes in hexadecimal. Put its backup in place.")
+    return kept

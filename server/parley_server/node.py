@@ -24,8 +24,8 @@ from sqlalchemy.engine import URL
 
 from parley_runtime.clock import Clock, SystemClock
 from parley_runtime.metrics import Metrics
-from parley_runtime.secret_file import SecretFileError
-from parley_runtime.settings import AddressUnusable, Settings
+from parley_runtime.secret_file import SecretFileError, secret_bytes
+from parley_runtime.settings import AddressUnusable, Limits, Settings
 from parley_runtime.tokens import KeyRing, TokenIssuer, TokenVerifier
 from parley_server.accounts.authenticator import Authenticator
 from parley_server.accounts.operator import ensure_operator
@@ -55,9 +55,14 @@ from parley_server.backends.sqlite.folder import DataFolderInUse as DataFolderIn
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.positions import SqlitePositions
 from parley_server.backends.sqlite.projections import SqliteProjections
+from parley_server.chat.account_end import AccountEnd
 from parley_server.chat.activation import ActivationLimits, catch_up
+from parley_server.chat.administration import Administration
 from parley_server.chat.catch_up import CatchUp
+from parley_server.chat.channel_state import ChannelLimits
 from parley_server.chat.channels import Channels
+from parley_server.chat.direct_blocks import DirectBlocks
+from parley_server.chat.erasure import Eraser
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.heads import Heads
 from parley_server.chat.history import History
@@ -79,6 +84,7 @@ GARBAGE_THRESHOLD = 50_000
 log = structlog.get_logger()
 
 BEHIND_PAGE = 1000
+ERASE_EVERY_SECONDS = 60.0
 
 DATA_UNUSABLE: tuple[type[Exception], ...] = (
     DatabaseTooNew,
@@ -162,6 +168,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         incarnation = secrets.token_hex(8)
         feed = MemoryFeed(incarnation)
         hub = Hub()
+        eraser = Eraser(message_log, projections)
         owners = Owners(
             OwnerPorts(
                 message_log,
@@ -169,23 +176,38 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                 Fanout(hub, feed, write_limit=limits.fanout_on_write_members),
                 clock,
                 lambda: secrets.token_bytes(16),
+                eraser,
             ),
-            OwnerLimits(waiting_commands=limits.waiting_per_channel, activation=ActivationLimits()),
+            OwnerLimits(
+                waiting_commands=limits.waiting_per_channel,
+                activation=ActivationLimits(channel=_channel_limits(limits)),
+            ),
             channels_limit=limits.channels_in_memory,
         )
         stack.push_async_callback(owners.stop)
+        account_service.deletions.on_deletion(AccountEnd(owners, projections).erase_user)
+        history = History(message_log, projections, page_limit_bytes=limits.page_bytes)
         messages = Messages(
-            owners, message_log, projections, positions, clock, text_limit_code_points=limits.text_code_points
+            owners,
+            message_log,
+            projections,
+            positions,
+            history,
+            DirectBlocks(projections, account_service.blocks),
+            clock,
+            text_limit_code_points=limits.text_code_points,
         )
         channels = Channels(
             owners,
             projections,
             account_service,
+            account_service.blocks,
             clock,
             group_members_limit=limits.group_members,
             channel_members_limit=limits.channel_members,
         )
-        history = History(message_log, projections, page_limit_bytes=limits.page_bytes)
+        invite_key = await asyncio.to_thread(secret_bytes, folder.path / "invite.key", secrets.token_bytes)
+        administration = Administration(owners, projections, account_service, clock, invite_key=invite_key)
         inbox = Inbox(message_log, projections, positions)
         heads = Heads(inbox, projections, positions)
 
@@ -219,7 +241,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             Servicers(
                 auth=AuthServicer(account_service),
                 user=UserServicer(account_service),
-                channel=ChannelServicer(channels, projections, positions),
+                channel=ChannelServicer(channels, administration, projections, positions),
                 chat=ChatServicer(calls, history, inbox, sessions),
                 admin=AdminServicer(account_service),
                 streams=StreamServices(
@@ -261,7 +283,12 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         await server.start()
         metrics_address = await _serve_metrics(stack, settings.metrics_listen, metrics)
         await stack.enter_async_context(
-            _running(sessions.sweep(), health.keep_checking(), account_service.deletions.run())
+            _running(
+                sessions.sweep(),
+                health.keep_checking(),
+                account_service.deletions.run(),
+                eraser.keep_sweeping(every_seconds=ERASE_EVERY_SECONDS),
+            )
         )
         address = f"{settings.listen.rpartition(':')[0]}:{port}"
         log.info("node serves", node=node_id, address=address, metrics=metrics_address, data=str(folder.path))
@@ -358,6 +385,17 @@ async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -
 def _sqlite_url(path: Path) -> str:
     # SQLAlchemy reads a URL: what would mean something in one is escaped by it.
     return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def _channel_limits(limits: Limits) -> ChannelLimits:
+    return ChannelLimits(
+        edit_window_seconds=limits.edit_window_seconds,
+        emojis_per_message=limits.emojis_per_message,
+        emojis_per_user_and_message=limits.emojis_per_user_and_message,
+        pins=limits.pins_per_channel,
+        invites=limits.invites_per_channel,
+        bans=limits.bans_per_channel,
+    )
 
 
 def _account_settings(settings: Settings) -> AccountSettings:

@@ -16,7 +16,8 @@ from parley_server.backends.memory.projections import MemoryProjections
 from parley_server.chat import codec
 from parley_server.chat.activation import activate
 from parley_server.chat.batch import Batch, decide_batch
-from parley_server.chat.channel import ChannelState, KnownIds, Sent
+from parley_server.chat.channel_state import ChannelState
+from parley_server.chat.known_ids import KnownIds, Sent
 from parley_server.chat.client_id import AHEAD_LIMIT_MS
 from parley_server.chat.command import client_id_of
 from parley_server.chat.owner import ChannelOwner

@@ -20,6 +20,7 @@ from parley_server.api import convert, frames
 from parley_server.api.call_context import current_caller
 from parley_server.api.paging import page_size_of, page_token_for, place_of
 from parley_server.chat.cursor import cursor_of
+from parley_server.chat.message_rules import Content
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,6 +39,17 @@ if TYPE_CHECKING:
     from parley_server.ports.positions import FeedCursor, Positions
 
 
+ChangeRequest = (
+    message_requests_pb2.EditMessageRequest
+    | message_requests_pb2.DeleteMessageRequest
+    | message_requests_pb2.AddReactionRequest
+    | message_requests_pb2.RemoveReactionRequest
+    | message_requests_pb2.PinMessageRequest
+    | message_requests_pb2.UnpinMessageRequest
+)
+"""What changes one message."""
+
+
 class ChatCalls:
     """Requests that come by unary call and on streams alike. All raise Refusal."""
 
@@ -48,15 +60,35 @@ class ChatCalls:
         self._hub = hub
         self._clock = clock
 
-    def post(self, caller: Caller, request: message_requests_pb2.SendMessageRequest) -> asyncio.Future[Done]:
-        """Queue the message; the order of these calls is the order in the channel."""
-        return self._messages.post(
+    async def post(
+        self, caller: Caller, request: message_requests_pb2.SendMessageRequest
+    ) -> asyncio.Future[Done]:
+        """Queue the message; the order in which these calls return is the order in the channel."""
+        return await self._messages.post(
             caller.user_id,
             request.channel_id,
             request.client_message_id,
-            request.text,
-            request.attributes,
+            _content(request),
+            reply_to_seq=request.reply_to_seq,
+            thread_root_seq=request.thread_root_seq,
         )
+
+    async def change(self, caller: Caller, request: ChangeRequest) -> asyncio.Future[Done]:
+        """Queue a change of a message, in order with what is posted."""
+        where = caller.user_id, request.channel_id, request.client_message_id, request.seq
+        match request:
+            case message_requests_pb2.EditMessageRequest():
+                return await self._messages.edit(*where, _content(request))
+            case message_requests_pb2.DeleteMessageRequest():
+                return await self._messages.delete(*where)
+            case message_requests_pb2.AddReactionRequest():
+                return await self._messages.react(*where, request.emoji, added=True)
+            case message_requests_pb2.RemoveReactionRequest():
+                return await self._messages.react(*where, request.emoji, added=False)
+            case message_requests_pb2.PinMessageRequest():
+                return await self._messages.pin(*where, pinned=True)
+            case _:
+                return await self._messages.pin(*where, pinned=False)
 
     async def mark_read(
         self, caller: Caller, request: message_requests_pb2.MarkReadRequest
@@ -99,6 +131,19 @@ def sent_message(done: Done) -> message_requests_pb2.SendMessageResponse:
     )
 
 
+def change_made(done: Done) -> message_requests_pb2.Change:
+    """Where a change of a message stands."""
+    return message_requests_pb2.Change(
+        seq=done.seq, create_time_ms=done.create_time_ms, duplicate=done.duplicate
+    )
+
+
+def _content(
+    request: message_requests_pb2.SendMessageRequest | message_requests_pb2.EditMessageRequest,
+) -> Content:
+    return Content(request.text, request.attributes, tuple(request.mentions), request.mention_all)
+
+
 class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
     """Serves the unary calls of parley.chat.v1.ChatService. The two streams are registered beside it, bytes
     both ways.
@@ -126,7 +171,40 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
     async def SendMessage(
         self, request: message_requests_pb2.SendMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> message_requests_pb2.SendMessageResponse:
-        return sent_message(await self._calls.post(current_caller(), request))
+        return sent_message(await (await self._calls.post(current_caller(), request)))
+
+    async def EditMessage(
+        self, request: message_requests_pb2.EditMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.EditMessageResponse:
+        return message_requests_pb2.EditMessageResponse(change=await self._change(request))
+
+    async def DeleteMessage(
+        self, request: message_requests_pb2.DeleteMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.DeleteMessageResponse:
+        return message_requests_pb2.DeleteMessageResponse(change=await self._change(request))
+
+    async def AddReaction(
+        self, request: message_requests_pb2.AddReactionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.AddReactionResponse:
+        return message_requests_pb2.AddReactionResponse(change=await self._change(request))
+
+    async def RemoveReaction(
+        self, request: message_requests_pb2.RemoveReactionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.RemoveReactionResponse:
+        return message_requests_pb2.RemoveReactionResponse(change=await self._change(request))
+
+    async def PinMessage(
+        self, request: message_requests_pb2.PinMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.PinMessageResponse:
+        return message_requests_pb2.PinMessageResponse(change=await self._change(request))
+
+    async def UnpinMessage(
+        self, request: message_requests_pb2.UnpinMessageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> message_requests_pb2.UnpinMessageResponse:
+        return message_requests_pb2.UnpinMessageResponse(change=await self._change(request))
+
+    async def _change(self, request: ChangeRequest) -> message_requests_pb2.Change:
+        return change_made(await (await self._calls.change(current_caller(), request)))
 
     async def AckEvents(
         self, request: message_requests_pb2.AckEventsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -161,6 +239,23 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
         response = chat_service_pb2.ListMessagesResponse(
             next_page_token=_next_token(page), head_seq=page.head
         )
+        for row in page.rows:
+            response.events.add().MergeFromString(row.event)
+        return response
+
+    async def ListThread(
+        self, request: chat_service_pb2.ListThreadRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> chat_service_pb2.ListThreadResponse:
+        limit = page_size_of(request.page_size)
+        place = place_of(request.page_token, int)
+        page = await self._history.thread(
+            current_caller().user_id,
+            request.channel_id,
+            request.thread_root_seq,
+            before_seq=int(place[0]) + 1 if place else request.before_seq,
+            limit=limit,
+        )
+        response = chat_service_pb2.ListThreadResponse(next_page_token=_next_token(page))
         for row in page.rows:
             response.events.add().MergeFromString(row.event)
         return response

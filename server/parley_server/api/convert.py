@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parley.channel.v1 import channel_pb2
+from parley.channel.v1 import channel_pb2, channel_service_pb2
 
 if TYPE_CHECKING:
     from parley_server.ports.positions import ReadMark
-    from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow
+    from parley_server.ports.projections import BanRow, ChannelRow, InboxRow, InviteRow, MemberRow
 
 
 def channel_message(row: ChannelRow) -> channel_pb2.Channel:
@@ -23,6 +23,8 @@ def channel_message(row: ChannelRow) -> channel_pb2.Channel:
         member_limit=row.member_limit,
         head_seq=row.watermark,
         head_message_no=row.message_no,
+        description=row.description,
+        slow_mode_seconds=row.slow_mode_seconds,
     )
     message.create_time.FromMilliseconds(row.create_time_ms)
     return message
@@ -36,6 +38,23 @@ def member_message(row: MemberRow, read: ReadMark) -> channel_pb2.Member:
         joined_seq=row.joined_seq,
         read_seq=read.seq,
     )
+
+
+def invite_message(row: InviteRow) -> channel_service_pb2.Invite:
+    """An invite, without its code."""
+    message = channel_service_pb2.Invite(
+        invite_id=row.invite_id, creator_id=row.creator_id, use_limit=row.use_limit, uses=row.uses
+    )
+    message.create_time.FromMilliseconds(row.create_time_ms)
+    message.expire_time.FromMilliseconds(row.expire_time_ms)
+    return message
+
+
+def ban_message(row: BanRow) -> channel_service_pb2.Ban:
+    """A ban that holds."""
+    message = channel_service_pb2.Ban(user_id=row.user_id, actor_id=row.actor_id)
+    message.create_time.FromMilliseconds(row.create_time_ms)
+    return message
 
 
 def unread_count(row: InboxRow, read: ReadMark) -> int:

@@ -16,7 +16,17 @@ _BY_METHOD = {
     # Both tell whether a password is right.
     "/parley.auth.v1.AuthService/ChangePassword": "log_in",
     "/parley.user.v1.UserService/DeleteAccount": "log_in",
-    "/parley.chat.v1.ChatService/SendMessage": "send",
+} | {
+    f"/parley.chat.v1.ChatService/{name}": "send"
+    for name in (
+        "SendMessage",
+        "EditMessage",
+        "DeleteMessage",
+        "AddReaction",
+        "RemoveReaction",
+        "PinMessage",
+        "UnpinMessage",
+    )
 }
 
 

@@ -10,7 +10,7 @@ import structlog
 from parley.chat.v1 import stream_pb2
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import status_of
-from parley_server.api.chat import sent_message
+from parley_server.api.chat import change_made, sent_message
 from parley_server.api.interceptor import store_unavailable, too_large
 from parley_server.chat.cursor import says_more
 from parley_server.ports.message_log import StoreUnavailable
@@ -117,8 +117,21 @@ class StreamRequests:
                 # One after the other up to the queue of the channel, so messages keep their order.
                 async with self._sending:
                     await services.rates.take("send", caller.user_id)
-                    done = services.calls.post(caller, request.send_message)
+                    done = await services.calls.post(caller, request.send_message)
                 reply.send_message.CopyFrom(sent_message(await done))
+            case (
+                "edit_message"
+                | "delete_message"
+                | "add_reaction"
+                | "remove_reaction"
+                | "pin_message"
+                | "unpin_message"
+            ):
+                # Behind the messages sent before it.
+                async with self._sending:
+                    await services.rates.take("send", caller.user_id)
+                    done = await services.calls.change(caller, getattr(request, kind))
+                getattr(reply, kind).change.CopyFrom(change_made(await done))
             case "ack_events":
                 offered = services.calls.check_cursor(caller, request.ack_events)
                 # They may come late and in any order, and the last before the storing is not the newest.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from parley_server.chat import codec
-from parley_server.chat.channel import ChannelState, KnownIds, Sent
+from parley_server.chat.channel_state import ChannelLimits, ChannelState, Invite
 from parley_server.chat.client_id import AHEAD_LIMIT_MS
-from parley_server.chat.event import MemberChange, MemberChanged
+from parley_server.chat.event import MemberChange, MemberChanged, MessagePosted
+from parley_server.chat.known_ids import KnownIds, Sent
 from parley_server.ports.message_log import LARGEST_SEQ, MessageLog, Row, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -24,22 +25,23 @@ CONSISTENT_READ_TRIES = 20
 @dataclass(frozen=True, slots=True)
 class ActivationLimits:
     """How many client ids an owner keeps of a channel, how many of the newest rows it reads to begin with,
-    and how much of a log it reads at once.
+    how much of a log it reads at once, and the bounds that the channel's rules go by.
     """
 
     known_ids: int = 1024
     newest_rows: int = 256
     page_rows: int = 256
     page_bytes: int = 1024 * 1024
+    channel: ChannelLimits = field(default_factory=ChannelLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class CommittedPage:
-    """Events that are in the log, dense, with their encoded forms and the members after the last of them."""
+    """Events that are in the log, dense, with their rows and the members after the last of them."""
 
     members_after: Collection[str]
     events: Sequence[Event]
-    encoded: Sequence[bytes]
+    rows: Sequence[Row]
 
 
 async def activate(
@@ -51,7 +53,7 @@ async def activate(
     conflicts. Raises StoreUnavailable.
     """
     head = await catch_up(channel_id, log, projections, limits)
-    state = await _state_at_watermark(channel_id, projections, KnownIds(limits.known_ids))
+    state = await _state_at_watermark(channel_id, projections, limits)
     if state.head < head:
         raise StoreUnavailable(f"projections of {channel_id} went back from {head} to {state.head}")
     await _learn_ids(state, log, limits)
@@ -86,7 +88,7 @@ async def events_after(
         after_seq = events[-1].seq
         if changes is None:
             changes = await _member_changes(state, log, after_seq, limits)
-        yield CommittedPage(_members_at(after_seq, state, changes), events, [row.event for row in rows])
+        yield CommittedPage(_members_at(after_seq, state, changes), events, rows)
 
 
 async def _member_changes(
@@ -125,33 +127,62 @@ async def _read_events(
     return [codec.event_of(row) for row in page.rows], page.rows
 
 
-async def _state_at_watermark(channel_id: str, projections: Projections, known_ids: KnownIds) -> ChannelState:
-    # The channel and its members are several reads: they belong together only if the watermark stood still
-    # meanwhile.
+async def _state_at_watermark(
+    channel_id: str, projections: Projections, limits: ActivationLimits
+) -> ChannelState:
+    # The channel and what belongs to it are several reads: they belong together only if the watermark stood
+    # still meanwhile.
     for _ in range(CONSISTENT_READ_TRIES):
+        known_ids = KnownIds(limits.known_ids)
         channel = await projections.channel(channel_id)
         if channel is None:
-            return ChannelState(channel_id, known_ids)
-        roles: dict[str, Role] = {}
-        after_user_id = ""
-        while True:
-            page = await projections.members(channel_id, after_user_id=after_user_id, limit=MEMBERS_PAGE)
-            roles.update((row.user_id, row.role) for row in page if row.role is not None)
-            if len(page) < MEMBERS_PAGE:
-                break
-            after_user_id = page[-1].user_id
+            return ChannelState(channel_id, known_ids, limits.channel)
+        state = ChannelState(
+            channel_id=channel_id,
+            known_ids=known_ids,
+            limits=limits.channel,
+            head=channel.watermark,
+            message_no=channel.message_no,
+            last_time_ms=channel.last_activity_ms,
+            deleted=channel.deleted,
+            kind=channel.kind,
+            title=channel.title,
+            description=channel.description,
+            history_visibility=channel.history_visibility,
+            slow_mode_seconds=channel.slow_mode_seconds,
+            member_limit=channel.member_limit,
+            roles=await _roles(channel_id, projections),
+        )
+        await _read_administration(state, projections)
         if await projections.watermark(channel_id) == channel.watermark:
-            return ChannelState(
-                channel_id=channel_id,
-                known_ids=known_ids,
-                head=channel.watermark,
-                message_no=channel.message_no,
-                last_time_ms=channel.last_activity_ms,
-                kind=channel.kind,
-                member_limit=channel.member_limit,
-                roles=roles,
-            )
+            return state
     raise StoreUnavailable(f"{channel_id} changed {CONSISTENT_READ_TRIES} times while its members were read")
+
+
+async def _roles(channel_id: str, projections: Projections) -> dict[str, Role]:
+    joined: list[tuple[int, str, Role]] = []
+    after_user_id = ""
+    while True:
+        page = await projections.members(channel_id, after_user_id=after_user_id, limit=MEMBERS_PAGE)
+        joined.extend((row.joined_seq, row.user_id, row.role) for row in page if row.role is not None)
+        if len(page) < MEMBERS_PAGE:
+            return {user_id: role for _, user_id, role in sorted(joined)}
+        after_user_id = page[-1].user_id
+
+
+async def _read_administration(state: ChannelState, projections: Projections) -> None:
+    channel_id = state.channel_id
+    after_user_id = ""
+    while page := await projections.bans(channel_id, after_user_id=after_user_id, limit=MEMBERS_PAGE):
+        state.banned.update(row.user_id for row in page)
+        after_user_id = page[-1].user_id
+    state.invites = {
+        row.invite_id: Invite(row.expire_time_ms, row.use_limit, row.uses)
+        for row in await projections.invites(channel_id)
+    }
+    state.pins = dict(await projections.pins(channel_id))
+    states = await projections.message_states(channel_id, (), viewer_id="")
+    state.erased_authors = set(states.erased_authors)
 
 
 async def _learn_ids(state: ChannelState, log: MessageLog, limits: ActivationLimits) -> None:
@@ -172,3 +203,26 @@ async def _learn_ids(state: ChannelState, log: MessageLog, limits: ActivationLim
         if event.client_message_id:
             sent = Sent(event.seq, event.message_no, event.create_time_ms, event.digest)
             state.known_ids.add(event.actor_id, event.client_message_id, sent)
+    if state.slow_mode_seconds and events:
+        await _learn_posts(state, log, limits)
+
+
+async def _learn_posts(state: ChannelState, log: MessageLog, limits: ActivationLimits) -> None:
+    """Who wrote within the last period of slow mode. Ends where the log is older than that."""
+    since_ms = state.last_time_ms - 1000 * state.slow_mode_seconds
+    to_seq = state.head
+    while to_seq:
+        page = await log.read(
+            state.channel_id,
+            1,
+            to_seq,
+            limit=limits.page_rows,
+            limit_bytes=limits.page_bytes,
+            newest_first=True,
+        )
+        for event in map(codec.event_of, page.rows):
+            if event.create_time_ms < since_ms:
+                return
+            if isinstance(event.body, MessagePosted):
+                state.last_post_ms.setdefault(event.actor_id, event.create_time_ms)
+        to_seq = page.rows[-1].seq - 1 if page.more else 0

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Refusal
 from parley_server.chat import codec
-from parley_server.chat.channel import ChannelState, Sent, decide, evolve
+from parley_server.chat.channel import decide
+from parley_server.chat.channel_state import ChannelState, evolve
 from parley_server.chat.command import Command, Done, Outcome, client_id_of
 from parley_server.chat.event import Event, MessagePosted
+from parley_server.chat.known_ids import Sent
 
 if TYPE_CHECKING:
     from parley_server.ports.message_log import Row
@@ -54,10 +56,12 @@ def decide_batch(
     batch = Batch(state.head)
     size_bytes = 0
     for command in commands:
-        decision = decide(state, command, now_ms, older.get((command.actor_id, client_id_of(command))))
+        client_id = client_id_of(command)
+        sent = state.sent_before(command, client_id, older.get((command.actor_id, client_id)))
+        decision = decide(state, command, now_ms, sent)
         if not isinstance(decision, tuple):
             batch.outcomes.append(decision)
-            if isinstance(decision, Refusal) or not client_id_of(command):
+            if isinstance(decision, Refusal) or sent is None:
                 batch.rests_on_head = True
             continue
         rows = [codec.row_of(event) for event in decision]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from parley_runtime.clock import Clock
+    from parley_server.chat.direct_blocks import KnowsBlocks
     from parley_server.chat.owners import Owners
     from parley_server.ports.projections import ChannelRow, Projections
 
@@ -48,6 +49,14 @@ def group_channel_id(creator_id: str, client_channel_id: str) -> str:
     return "g" + hashlib.sha256(f"{creator_id}\0{client_channel_id}".encode()).hexdigest()[:40]
 
 
+def check_title(title: str) -> None:
+    """Raises Refusal when a channel may not be called so."""
+    if not 0 < len(title) <= TITLE_LIMIT_CODE_POINTS or not any(map(is_visible, title)):
+        raise invalid_field(
+            "title", f"must have 1 to {TITLE_LIMIT_CODE_POINTS} code points, one of them visible"
+        )
+
+
 class Channels:
     """Channel calls of authenticated users. All raise Refusal; strangers get the one CHANNEL_NOT_FOUND."""
 
@@ -56,6 +65,7 @@ class Channels:
         owners: Owners,
         projections: Projections,
         users: KnowsUsers,
+        blocks: KnowsBlocks,
         clock: Clock,
         *,
         group_members_limit: int,
@@ -64,6 +74,7 @@ class Channels:
         self._owners = owners
         self._projections = projections
         self._users = users
+        self._blocks = blocks
         self._clock = clock
         self._group_members_limit = group_members_limit
         self._channel_members_limit = channel_members_limit
@@ -78,6 +89,8 @@ class Channels:
             )
         if not await self._users.existing([other_id]):
             raise user_not_found()
+        if (refusal := await self._blocks.refusal_between(user_id, other_id)) is not None:
+            raise refusal
         channel_id = direct_channel_id(user_id, other_id)
         command = CreateChannel(
             actor_id=user_id,
@@ -106,10 +119,7 @@ class Channels:
         refusal = client_id.check("client_channel_id", client_channel_id, self._clock.now_ms())
         if refusal is not None:
             raise refusal
-        if not 0 < len(title) <= TITLE_LIMIT_CODE_POINTS or not any(map(is_visible, title)):
-            raise invalid_field(
-                "title", f"must have 1 to {TITLE_LIMIT_CODE_POINTS} code points, one of them visible"
-            )
+        check_title(title)
         members = tuple(dict.fromkeys((user_id, *member_ids)))
         if len(members) > FIRST_MEMBERS_LIMIT and operator:
             raise invalid_field(
@@ -117,7 +127,7 @@ class Channels:
             )
         limit = self._channel_members_limit if operator else self._group_members_limit
         if len(members) <= limit:
-            await self._require_users(members[1:])
+            await self._require_users(user_id, members[1:])
         command = CreateChannel(
             actor_id=user_id,
             kind=ChannelKind.GROUP,
@@ -142,7 +152,7 @@ class Channels:
         if not 0 < len(user_ids) <= USERS_PER_CALL:
             raise invalid_field("user_ids", f"must name 1 to {USERS_PER_CALL} users")
         await self._require_member(user_id, channel_id)
-        await self._require_users(user_ids)
+        await self._require_users(user_id, user_ids)
         return await self._change(channel_id, AddMembers(user_id, tuple(user_ids)))
 
     async def remove_member(self, user_id: str, channel_id: str, member_id: str) -> ChannelRow:
@@ -183,6 +193,10 @@ class Channels:
         if member is None or member.role is None:
             raise channel_not_found()
 
-    async def _require_users(self, user_ids: Sequence[str]) -> None:
-        if user_ids and len(await self._users.existing(user_ids)) < len(set(user_ids)):
+    async def _require_users(self, user_id: str, others: Sequence[str]) -> None:
+        if others and len(await self._users.existing(others)) < len(set(others)):
             raise user_not_found()
+        if others and await self._blocks.blockers_among(user_id, others):
+            raise Refusal(
+                Reason.BLOCKED, "You blocked one of these users, or one of them blocked you. Leave them out."
+            )

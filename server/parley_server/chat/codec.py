@@ -5,17 +5,8 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from parley.chat.v1 import event_pb2
-from parley_server.chat.event import (
-    ChannelChanged,
-    ChannelKind,
-    Event,
-    EventBody,
-    HistoryVisibility,
-    MemberChange,
-    MemberChanged,
-    MessagePosted,
-    Role,
-)
+from parley_server.chat.body_codec import body_of, set_body
+from parley_server.chat.event import Event, MessagePosted
 from parley_server.ports.message_log import Row
 
 
@@ -39,22 +30,7 @@ def encode(event: Event) -> bytes:
         actor_id=event.actor_id,
         client_message_id=event.client_message_id,
     )
-    match event.body:
-        case MessagePosted(text=text, attributes=attributes):
-            message.message.text = text
-            if attributes:
-                message.message.attributes.update(attributes)
-        case MemberChanged(user_id=user_id, change=change, role=role):
-            message.member_changed.user_id = user_id
-            message.member_changed.change = change.value  # type: ignore[assignment]
-            message.member_changed.role = role.value if role else 0  # type: ignore[assignment]
-        case ChannelChanged():
-            changed = message.channel_changed
-            changed.created = event.body.created
-            changed.kind = event.body.kind.value  # type: ignore[assignment]
-            changed.title = event.body.title
-            changed.history_visibility = event.body.history_visibility.value  # type: ignore[assignment]
-            changed.member_limit = event.body.member_limit
+    set_body(message, event.body)
     return message.SerializeToString()
 
 
@@ -72,34 +48,8 @@ def decode(encoded: bytes, digest: bytes) -> Event:
         actor_id=message.actor_id,
         client_message_id=message.client_message_id,
         digest=digest,
-        body=_body_of(message),
+        body=body_of(message),
     )
-
-
-def _body_of(message: event_pb2.Event) -> EventBody:
-    match message.WhichOneof("kind"):
-        case "message":
-            return MessagePosted(message.message.text, tuple(sorted(message.message.attributes.items())))
-        case "member_changed":
-            role = message.member_changed.role
-            return MemberChanged(
-                message.member_changed.user_id,
-                MemberChange(message.member_changed.change),
-                Role(role) if role else None,
-            )
-        case "channel_changed":
-            changed = message.channel_changed
-            return ChannelChanged(
-                created=changed.created,
-                kind=ChannelKind(changed.kind),
-                title=changed.title,
-                history_visibility=HistoryVisibility(changed.history_visibility),
-                member_limit=changed.member_limit,
-            )
-        case _:
-            raise ValueError(
-                f"event {message.seq} of {message.channel_id} has no kind that this version knows"
-            )
 
 
 def with_text_cut(encoded: bytes, limit_code_points: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from parley_runtime.refusal import Refusal
 
 if TYPE_CHECKING:
-    from parley_server.chat.event import ChannelKind, HistoryVisibility
+    from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,57 @@ class PostMessage:
     digest: bytes
     text: str
     attributes: tuple[tuple[str, str], ...] = ()
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    reply_to_seq: int = 0
+    thread_root_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EditMessage:
+    """Replace the content of one's own message. Its content has been checked, and that one may see it."""
+
+    actor_id: str
+    client_message_id: str
+    digest: bytes
+    target_seq: int
+    text: str
+    attributes: tuple[tuple[str, str], ...] = ()
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMessage:
+    """Make a message a tombstone: one's own, or another's by role. The actor may see it."""
+
+    actor_id: str
+    client_message_id: str
+    digest: bytes
+    target_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class React:
+    """Put an emoji on a message that the actor may see, or take it off."""
+
+    actor_id: str
+    client_message_id: str
+    digest: bytes
+    target_seq: int
+    emoji: str
+    added: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Pin a message that the actor may see to the channel, or unpin it."""
+
+    actor_id: str
+    client_message_id: str
+    digest: bytes
+    target_seq: int
+    pinned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +113,98 @@ class LeaveChannel:
     actor_id: str
 
 
-Command = CreateChannel | PostMessage | AddMembers | RemoveMember | LeaveChannel
+@dataclass(frozen=True, slots=True)
+class JoinByInvite:
+    """Make the actor a member by an invite."""
+
+    actor_id: str
+    invite_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetMemberRole:
+    """Give a member another role."""
+
+    actor_id: str
+    user_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class SetBan:
+    """Ban a user, member or not, or lift the ban."""
+
+    actor_id: str
+    user_id: str
+    banned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateChannel:
+    """Change settings; None leaves one as it is."""
+
+    actor_id: str
+    title: str | None = None
+    description: str | None = None
+    history_visibility: HistoryVisibility | None = None
+    slow_mode_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChannel:
+    """End the channel for everybody."""
+
+    actor_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateInvite:
+    """Make an invite. `use_limit` 0 means: any number of times."""
+
+    actor_id: str
+    client_invite_id: str
+    digest: bytes
+    invite_id: str
+    expire_time_ms: int
+    use_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeInvite:
+    """Make an invite useless; none to revoke is fine."""
+
+    actor_id: str
+    invite_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EraseAuthor:
+    """The actor's account is being deleted: leave, pass ownership on, and make all one wrote tombstones."""
+
+    actor_id: str
+
+
+MessageChangeCommand = EditMessage | DeleteMessage | React | Pin
+
+Command = (
+    CreateChannel
+    | PostMessage
+    | EditMessage
+    | DeleteMessage
+    | React
+    | Pin
+    | AddMembers
+    | RemoveMember
+    | LeaveChannel
+    | JoinByInvite
+    | SetMemberRole
+    | SetBan
+    | UpdateChannel
+    | DeleteChannel
+    | CreateInvite
+    | RevokeInvite
+    | EraseAuthor
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +227,31 @@ Outcome = Done | Refusal
 def client_id_of(command: Command) -> str:
     """The client-made id that makes the command's repeat harmless; empty where the command needs none."""
     match command:
-        case PostMessage(client_message_id=client_id) | CreateChannel(client_channel_id=client_id):
+        case (
+            PostMessage(client_message_id=client_id)
+            | EditMessage(client_message_id=client_id)
+            | DeleteMessage(client_message_id=client_id)
+            | React(client_message_id=client_id)
+            | Pin(client_message_id=client_id)
+            | CreateChannel(client_channel_id=client_id)
+            | CreateInvite(client_invite_id=client_id)
+        ):
             return client_id
         case _:
             return ""
+
+
+def targets_of(command: Command) -> tuple[int, ...]:
+    """The seqs of the messages that the command is about, which have to be known to decide it."""
+    match command:
+        case PostMessage(reply_to_seq=reply_to_seq, thread_root_seq=thread_root_seq):
+            return tuple(seq for seq in (reply_to_seq, thread_root_seq) if seq)
+        case (
+            EditMessage(target_seq=seq)
+            | DeleteMessage(target_seq=seq)
+            | React(target_seq=seq)
+            | Pin(target_seq=seq)
+        ):
+            return (seq,)
+        case _:
+            return ()

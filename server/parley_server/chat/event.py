@@ -34,23 +34,71 @@ class MemberChange(enum.IntEnum):
     ADDED = 1
     LEFT = 2
     REMOVED = 3
+    ROLE_CHANGED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePosted:
-    """Somebody wrote a message. `attributes` are sorted by key."""
+    """Somebody wrote a message. `attributes` are sorted by key; seqs are 0 where there is none."""
 
     text: str
     attributes: tuple[tuple[str, str], ...] = ()
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    reply_to_seq: int = 0
+    thread_root_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEdited:
+    """The author replaced the content of the message at `target_seq`."""
+
+    target_seq: int
+    text: str
+    attributes: tuple[tuple[str, str], ...] = ()
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDeleted:
+    """The message at `target_seq` is a tombstone from here on."""
+
+    target_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionChanged:
+    """The actor put an emoji on the message at `target_seq`, or took it off. `count`: how many users have
+    it there after this event.
+    """
+
+    target_seq: int
+    emoji: str
+    added: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinChanged:
+    """The message at `target_seq`, which `author_id` wrote, was pinned to the channel, or is so no more."""
+
+    target_seq: int
+    pinned: bool
+    author_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberChanged:
-    """Somebody became a member (role set) or ceased to be one (role None)."""
+    """Somebody became a member, has another role (role set), or ceased to be one (role None).
+
+    `invite_id` names the invite by which somebody joined; empty otherwise.
+    """
 
     user_id: str
     change: MemberChange
     role: Role | None
+    invite_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +110,56 @@ class ChannelChanged:
     title: str
     history_visibility: HistoryVisibility
     member_limit: int
+    description: str = ""
+    slow_mode_seconds: int = 0
 
 
-EventBody = MessagePosted | MemberChanged | ChannelChanged
+@dataclass(frozen=True, slots=True)
+class ChannelDeleted:
+    """The last event of a log: nobody is a member any more, and nothing before it is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class BanChanged:
+    """A user may not be a member, or may be one again. A banned member is removed by the next event."""
+
+    user_id: str
+    banned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InviteChanged:
+    """An invite was made, or revoked. `invite_id` is a digest of its code: nobody can join with it."""
+
+    invite_id: str
+    revoked: bool
+    expire_time_ms: int
+    use_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorErased:
+    """Everything that this user wrote up to here is a tombstone: the account was deleted."""
+
+    user_id: str
+
+
+MessageChange = MessageEdited | MessageDeleted | ReactionChanged | PinChanged
+"""What changes one message, named by `target_seq`."""
+
+EventBody = (
+    MessagePosted
+    | MemberChanged
+    | ChannelChanged
+    | MessageEdited
+    | MessageDeleted
+    | ReactionChanged
+    | PinChanged
+    | BanChanged
+    | InviteChanged
+    | AuthorErased
+    | ChannelDeleted
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parley_server.chat.audience import audience_of
+from parley_server.chat.event import ChannelDeleted
 from parley_server.chat.framing import event_field
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Fanout:
     sessions pass over what they had.
 
     Up to `write_limit` members each feed is written; above it only those of users who come and go, and
-    devices learn of the channel by its head.
+    devices learn of the channel by its head. A channel's end is announced to all, for then it has no head.
     """
 
     def __init__(self, hub: Hub, feed: Feed, *, write_limit: int) -> None:
@@ -44,7 +45,8 @@ class Fanout:
         first_seq = events[0].seq
         audience = audience_of(members_after, events)
         positions: dict[str, int | None] = {}
-        if len(members_after) <= self._write_limit:
+        ended = any(isinstance(event.body, ChannelDeleted) for event in events)
+        if ended or len(members_after) <= self._write_limit:
             for user_id in members_after:
                 positions[user_id] = await self._feed.announce(user_id, channel_id, head_seq=events[-1].seq)
         for user_id, indexes in audience.passing.items():

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field
+from parley_runtime.refusal import channel_not_found, invalid_field
 from parley_server.chat.membership import may_read
+from parley_server.chat.message_decisions import message_not_found
+from parley_server.chat.presenting import Presenter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,11 +31,15 @@ class HistoryPage:
 
 
 class History:
-    """Reads for members, present and former. Strangers get the one CHANNEL_NOT_FOUND."""
+    """Reads for members, present and former. Strangers get the one CHANNEL_NOT_FOUND.
+
+    Messages come as they are now: with the newest edit's content, or as tombstones.
+    """
 
     def __init__(self, log: MessageLog, projections: Projections, *, page_limit_bytes: int) -> None:
         self._log = log
         self._projections = projections
+        self._presenter = Presenter(log, projections)
         self._page_limit_bytes = page_limit_bytes
 
     async def message(self, user_id: str, channel_id: str, seq: int) -> bytes:
@@ -42,14 +48,48 @@ class History:
             raise invalid_field("seq", "must be greater than 0")
         member, projected_seq = await self._member(user_id, channel_id)
         if seq <= projected_seq and may_read(member, seq):
-            page = await self._log.read(channel_id, seq, seq, limit=1, limit_bytes=1)
-            for row in page.rows:
-                if row.is_message:
-                    return row.event
-        raise Refusal(
-            Reason.MESSAGE_NOT_FOUND,
-            "There is no message at this seq, or it is from before your time in the channel.",
-        )
+            rows = [row for row in await self._log.pick(channel_id, (seq,)) if row.is_message]
+            for row in await self._presenter.present(channel_id, rows, viewer_id=user_id, limit_bytes=0):
+                return row.event
+        raise message_not_found()
+
+    async def check_visible(self, user_id: str, channel_id: str, seqs: Iterable[int]) -> None:
+        """Raises Refusal when the user may not see these places of the channel. What stands there is not
+        looked at.
+        """
+        member, _ = await self._member(user_id, channel_id)
+        if not all(may_read(member, seq) for seq in seqs):
+            raise message_not_found()
+
+    async def thread(
+        self, user_id: str, channel_id: str, root_seq: int, *, before_seq: int, limit: int
+    ) -> HistoryPage:
+        """Messages in the thread of `root_seq` with a seq smaller than `before_seq` (0: from the newest),
+        newest first, as far as the user may see them. Raises Refusal.
+        """
+        if root_seq <= 0:
+            raise invalid_field("thread_root_seq", "must be greater than 0")
+        if before_seq < 0:
+            raise invalid_field("before_seq", "must not be negative")
+        member, projected_seq = await self._member(user_id, channel_id)
+        if not may_read(member, root_seq):
+            raise message_not_found()
+        before = min(before_seq or projected_seq + 1, projected_seq + 1)
+        seqs = await self._projections.thread(channel_id, root_seq, before_seq=before, limit=limit + 1)
+        more = len(seqs) > limit
+        rows: list[Row] = []
+        left_bytes = self._page_limit_bytes
+        for seq in (seq for seq in seqs[:limit] if may_read(member, seq)):
+            # One at a time: a page of the largest messages would not fit into memory at once.
+            shown = await self._presenter.present(
+                channel_id, await self._log.pick(channel_id, (seq,)), viewer_id=user_id, limit_bytes=0
+            )
+            left_bytes -= sum(len(row.event) for row in shown)
+            if rows and left_bytes < 0:
+                return HistoryPage(tuple(rows), seq, self._head(member, projected_seq))
+            rows.extend(shown)
+        next_seq = seqs[limit] if more else None
+        return HistoryPage(tuple(rows), next_seq, self._head(member, projected_seq))
 
     async def messages(self, user_id: str, channel_id: str, *, before_seq: int, limit: int) -> HistoryPage:
         """Messages with a seq smaller than `before_seq` (0: from the newest), newest first."""
@@ -61,7 +101,8 @@ class History:
             (window.from_seq, up_to if window.to_seq is None else min(window.to_seq, up_to))
             for window in reversed(member.windows)
         ]
-        return await self._read(member, projected_seq, spans, limit, newest_first=True)
+        page = await self._read(member, projected_seq, spans, limit, newest_first=True)
+        return await self._shown(member, page)
 
     async def events(
         self, user_id: str, channel_id: str, *, from_seq: int, to_seq: int, limit: int
@@ -79,7 +120,8 @@ class History:
             (max(window.from_seq, from_seq), last if window.to_seq is None else min(window.to_seq, last))
             for window in member.windows
         ]
-        return await self._read(member, projected_seq, spans, limit, newest_first=False)
+        page = await self._read(member, projected_seq, spans, limit, newest_first=False)
+        return await self._shown(member, page)
 
     async def _member(self, user_id: str, channel_id: str) -> tuple[MemberRow, int]:
         """The membership, and the seq up to which it is certain. What the log holds beyond may begin with the
@@ -93,6 +135,20 @@ class History:
             raise channel_not_found()
         return member, projected_seq
 
+    @staticmethod
+    def _head(member: MemberRow, projected_seq: int) -> int:
+        newest = member.windows[-1]
+        return projected_seq if newest.to_seq is None else min(projected_seq, newest.to_seq)
+
+    async def _shown(self, member: MemberRow, page: HistoryPage) -> HistoryPage:
+        rows = await self._presenter.present(
+            member.channel_id, page.rows, viewer_id=member.user_id, limit_bytes=self._page_limit_bytes
+        )
+        if len(rows) < len(page.rows):
+            # Edited to be longer than they were written: the page ends sooner.
+            return HistoryPage(rows, page.rows[len(rows)].seq, page.head)
+        return HistoryPage(rows, page.next_seq, page.head)
+
     async def _read(
         self,
         member: MemberRow,
@@ -104,8 +160,7 @@ class History:
     ) -> HistoryPage:
         rows: list[Row] = []
         left_bytes = self._page_limit_bytes
-        newest = member.windows[-1]
-        head = projected_seq if newest.to_seq is None else min(projected_seq, newest.to_seq)
+        head = self._head(member, projected_seq)
         read = False
         for first, last in spans:
             if first > last:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parley_server.chat import codec
+from parley_server.chat.presenting import Presenter
 from parley_server.ports.positions import NOTHING_READ, Positions, ReadMark
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Inbox:
 
     def __init__(self, log: MessageLog, projections: Projections, positions: Positions) -> None:
         self._log = log
+        self._presenter = Presenter(log, projections)
         self._projections = projections
         self._positions = positions
 
@@ -67,9 +69,14 @@ class Inbox:
 
     async def _last_message(self, row: InboxRow) -> bytes | None:
         seq = row.channel.last_message_seq
-        window = row.member.windows[-1]
-        if not window.holds(seq):
+        channel_id, member = row.channel.channel_id, row.member
+        if not member.windows[-1].holds(seq):
             return None
-        page = await self._log.read(row.channel.channel_id, seq, seq, limit=1, limit_bytes=1)
+        shown = await self._presenter.present(
+            channel_id,
+            await self._log.pick(channel_id, (seq,)),
+            viewer_id=member.user_id,
+            limit_bytes=0,
+        )
         # Cut here and not at the end: a page of the longest messages would take 80 MB meanwhile.
-        return codec.with_text_cut(page.rows[0].event, PREVIEW_CODE_POINTS) if page.rows else None
+        return codec.with_text_cut(shown[0].event, PREVIEW_CODE_POINTS) if shown else None

@@ -1,4 +1,4 @@
-"""Writing messages and read positions."""
+"""Writing messages, changing them, and read positions."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import channel_not_found, invalid_field
 from parley_server.chat import client_id, codec
-from parley_server.chat.command import Done, PostMessage
-from parley_server.chat.message_rules import check_content, digest_of
+from parley_server.chat.command import DeleteMessage, Done, EditMessage, Pin, PostMessage, React
+from parley_server.chat.message_rules import Content, check_content, check_emoji, digest_of
 from parley_server.ports.positions import Positions, ReadMark
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Collection
 
     from parley_runtime.clock import Clock
+    from parley_server.chat.direct_blocks import DirectBlocks
+    from parley_server.chat.history import History
     from parley_server.chat.owners import Owners
     from parley_server.ports.message_log import MessageLog
     from parley_server.ports.projections import Projections
 
 
 class Messages:
-    """Takes messages and read positions from members."""
+    """Takes messages, changes of them, and read positions from members."""
 
     def __init__(
         self,
@@ -29,6 +31,8 @@ class Messages:
         log: MessageLog,
         projections: Projections,
         positions: Positions,
+        history: History,
+        direct_blocks: DirectBlocks,
         clock: Clock,
         *,
         text_limit_code_points: int,
@@ -37,29 +41,105 @@ class Messages:
         self._log = log
         self._projections = projections
         self._positions = positions
+        self._history = history
+        self._direct_blocks = direct_blocks
         self._clock = clock
         self._text_limit_code_points = text_limit_code_points
 
-    def post(
-        self, user_id: str, channel_id: str, client_message_id: str, text: str, attributes: Mapping[str, str]
+    async def post(
+        self,
+        user_id: str,
+        channel_id: str,
+        client_message_id: str,
+        content: Content,
+        *,
+        reply_to_seq: int = 0,
+        thread_root_seq: int = 0,
     ) -> asyncio.Future[Done]:
-        """Check the message and queue it; messages of one channel are ordered by this call.
+        """Check the message and queue it; messages of one channel are ordered by the returns of this call.
 
         The future answers once the message is durable and visible. Raises Refusal at once for what is wrong
         in itself.
         """
+        self._check(channel_id, client_message_id, content)
+        targets = _seqs(reply_to_seq=reply_to_seq, thread_root_seq=thread_root_seq)
+        await self._check_write(user_id, channel_id, targets)
+        links = ["\0links", str(reply_to_seq), str(thread_root_seq)] if targets else []
+        command = PostMessage(
+            user_id,
+            client_message_id,
+            digest_of(*content.fields(), *links),
+            content.text,
+            content.sorted_attributes(),
+            content.unique_mentions(),
+            content.mention_all,
+            reply_to_seq,
+            thread_root_seq,
+        )
+        return self._owners.submit(channel_id, command)
+
+    async def edit(
+        self, user_id: str, channel_id: str, client_message_id: str, seq: int, content: Content
+    ) -> asyncio.Future[Done]:
+        """Check the new content and queue the change, as `post` does."""
+        self._check(channel_id, client_message_id, content)
+        await self._check_write(user_id, channel_id, _target(seq))
+        command = EditMessage(
+            user_id,
+            client_message_id,
+            digest_of("edit", str(seq), *content.fields()),
+            seq,
+            content.text,
+            content.sorted_attributes(),
+            content.unique_mentions(),
+            content.mention_all,
+        )
+        return self._owners.submit(channel_id, command)
+
+    async def delete(
+        self, user_id: str, channel_id: str, client_message_id: str, seq: int
+    ) -> asyncio.Future[Done]:
+        """Queue a deletion, as `post` does. Somebody who blocked or is blocked may still take back."""
+        self._check(channel_id, client_message_id)
+        await self._history.check_visible(user_id, channel_id, _target(seq))
+        digest = digest_of("delete", str(seq))
+        return self._owners.submit(channel_id, DeleteMessage(user_id, client_message_id, digest, seq))
+
+    async def react(
+        self, user_id: str, channel_id: str, client_message_id: str, seq: int, emoji: str, *, added: bool
+    ) -> asyncio.Future[Done]:
+        """Queue a reaction, or that it goes, as `post` does."""
+        self._check(channel_id, client_message_id)
+        if (refusal := check_emoji(emoji)) is not None:
+            raise refusal
+        await self._check_write(user_id, channel_id, _target(seq))
+        digest = digest_of("react", str(seq), emoji, str(added))
+        return self._owners.submit(channel_id, React(user_id, client_message_id, digest, seq, emoji, added))
+
+    async def pin(
+        self, user_id: str, channel_id: str, client_message_id: str, seq: int, *, pinned: bool
+    ) -> asyncio.Future[Done]:
+        """Queue a pin, or that it goes, as `post` does."""
+        self._check(channel_id, client_message_id)
+        await self._check_write(user_id, channel_id, _target(seq))
+        digest = digest_of("pin", str(seq), str(pinned))
+        return self._owners.submit(channel_id, Pin(user_id, client_message_id, digest, seq, pinned))
+
+    def _check(self, channel_id: str, client_message_id: str, content: Content | None = None) -> None:
         if not channel_id:
             raise invalid_field("channel_id", "is required")
         refusal = client_id.check("client_message_id", client_message_id, self._clock.now_ms())
-        refusal = refusal or check_content(
-            text, attributes, text_limit_code_points=self._text_limit_code_points
-        )
+        if refusal is None and content is not None:
+            refusal = check_content(content, text_limit_code_points=self._text_limit_code_points)
         if refusal is not None:
             raise refusal
-        content = tuple(sorted(attributes.items()))
-        digest = digest_of(text, *(part for pair in content for part in pair))
-        command = PostMessage(user_id, client_message_id, digest, text, content)
-        return self._owners.submit(channel_id, command)
+
+    async def _check_write(self, user_id: str, channel_id: str, targets: Collection[int]) -> None:
+        if targets:
+            await self._history.check_visible(user_id, channel_id, targets)
+        refusal = await self._direct_blocks.refusal(user_id, channel_id)
+        if refusal is not None:
+            raise refusal
 
     async def mark_read(self, user_id: str, channel_id: str, seq: int) -> ReadMark:
         """Raise the user's read position to `seq`, at most the head. Returns what holds now."""
@@ -77,3 +157,16 @@ class Messages:
             page = await self._log.read(channel_id, seq, seq, limit=1, limit_bytes=1)
             mark = ReadMark(seq, codec.event_of(page.rows[0]).message_no)
         return await self._positions.mark_read(user_id, channel_id, mark)
+
+
+def _target(seq: int) -> tuple[int, ...]:
+    if seq <= 0:
+        raise invalid_field("seq", "must be greater than 0")
+    return (seq,)
+
+
+def _seqs(**fields: int) -> tuple[int, ...]:
+    for name, seq in fields.items():
+        if seq < 0:
+            raise invalid_field(name, "must not be negative")
+    return tuple(seq for seq in fields.values() if seq)

@@ -17,15 +17,27 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec
 from parley_server.chat.activation import ActivationLimits, activate, events_after
 from parley_server.chat.batch import Batch, BatchLimits, decide_batch
-from parley_server.chat.channel import ChannelState, Sent
 from parley_server.chat.command import Command, Done, Outcome, client_id_of
+from parley_server.chat.event import AuthorErased, ChannelDeleted, MessageDeleted
+from parley_server.chat.known_ids import Sent
+from parley_server.chat.presenting import Presenter
 from parley_server.chat.slots import slot_of
-from parley_server.ports.message_log import Committed, Conflict, MessageLog, StoreUnavailable, Unknown
+from parley_server.chat.targets import learn_targets
+from parley_server.ports.message_log import (
+    LARGEST_SEQ,
+    Committed,
+    Conflict,
+    MessageLog,
+    StoreUnavailable,
+    Unknown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from parley_runtime.clock import Clock
+    from parley_server.chat.channel_state import ChannelState
+    from parley_server.chat.erasure import Eraser
     from parley_server.chat.fanout import Fanout
     from parley_server.ports.projections import Projections
 
@@ -54,6 +66,7 @@ class OwnerPorts:
     fanout: Fanout
     clock: Clock
     new_batch_id: Callable[[], bytes]
+    eraser: Eraser
 
 
 @dataclass(slots=True)
@@ -77,6 +90,7 @@ class ChannelOwner:
         self.channel_id = channel_id
         self._ports = ports
         self._limits = limits
+        self._presenter = Presenter(ports.log, ports.projections)
         self._waiting: deque[_Waiting] = deque()
         self._state: ChannelState | None = None
         self._fanned = 0
@@ -148,7 +162,8 @@ class ChannelOwner:
             landed = await self._landed(state, unsettled)
             if landed is not None:
                 return landed.outcomes
-            state.known_ids.shrink()
+            state.shrink()
+            await learn_targets(state, commands, self._ports.log, self._ports.projections)
             older = await self._look_up(state, commands)
             if any(sent.seq > state.head for sent in older.values()):
                 # Others, or an attempt of ours, wrote since the state was learnt: learn again.
@@ -164,6 +179,7 @@ class ChannelOwner:
                 continue
             if await self._commit(batch, unsettled):
                 await self._ports.projections.apply(self.channel_id, batch.events)
+                await self._erase(batch)
                 await self._fan_out(state, batch)
                 return batch.outcomes
             self._state = None
@@ -215,9 +231,12 @@ class ChannelOwner:
     async def _announce_what_is_behind(self, state: ChannelState) -> None:
         try:
             async for page in events_after(state, self._ports.log, self._fanned, self._limits.activation):
-                await self._ports.fanout.publish(
-                    self.channel_id, page.members_after, page.events, page.encoded
+                # What was taken back meanwhile goes to nobody any more.
+                shown = await self._presenter.present(
+                    self.channel_id, page.rows, viewer_id="", limit_bytes=LARGEST_SEQ
                 )
+                encoded = [row.event for row in shown]
+                await self._ports.fanout.publish(self.channel_id, page.members_after, page.events, encoded)
                 self._fanned = page.events[-1].seq
         except StoreUnavailable as error:
             # Feeds are hints and the log is the truth: writing goes on, and the mark stays where announcing
@@ -238,6 +257,11 @@ class ChannelOwner:
                     if (event.actor_id, event.client_message_id) == key:
                         found[key] = Sent(event.seq, event.message_no, event.create_time_ms, event.digest)
         return found
+
+    async def _erase(self, batch: Batch) -> None:
+        for event in batch.events:
+            if isinstance(event.body, MessageDeleted | AuthorErased | ChannelDeleted):
+                await self._ports.eraser.erase_now(event)
 
     async def _mark_active(self) -> None:
         minute = self._ports.clock.now_ms() // 60_000

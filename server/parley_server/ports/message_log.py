@@ -80,9 +80,9 @@ class MessageLog(Protocol):
     """Per channel a dense, append-only log.
 
     Laws: `append` commits all rows or none, and only at the expected head; what is committed is durable
-    before the answer and never replaced; every read is a prefix of the log in the order of seq, together with
-    the head it was read at; a read that starts after `append` answered Committed sees those rows. A channel
-    that was never written has head 0.
+    before the answer and never replaced, but by `erase`; every read is a prefix of the log in the order of
+    seq, together with the head it was read at; a read that starts after `append` answered Committed sees
+    those rows. A channel that was never written has head 0.
     """
 
     async def append(
@@ -118,6 +118,25 @@ class MessageLog(Protocol):
         row always fits.
 
         Ascending, or descending from `to_seq` with `newest_first`. Raises StoreUnavailable.
+        """
+        ...
+
+    async def pick(self, channel_id: str, seqs: Sequence[int]) -> tuple[Row, ...]:
+        """Those of the rows that exist, ascending by seq, each once. Raises StoreUnavailable."""
+        ...
+
+    async def erase(self, channel_id: str, rows: Sequence[Row]) -> None:
+        """Put these events in the place of what their seqs hold, and leave nothing of what was there in the
+        store's files once it was compacted (see `compact`).
+
+        The one exception to "never replaced": a row takes the place only of one with the same seq, digest and
+        `is_message`; others are passed over. Durable before it returns. Raises StoreUnavailable.
+        """
+        ...
+
+    async def compact(self) -> None:
+        """Leave nothing of erased events in the store's files. May take long; the log can be read and written
+        meanwhile, though slower. Raises StoreUnavailable: then something may be left.
         """
         ...
 

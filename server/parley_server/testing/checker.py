@@ -342,6 +342,9 @@ def _why_not(at: _At, event: Event, change: MemberChanged) -> str:
         case MemberChange.REMOVED:
             if before is None or change.role is not None or actor is None or actor <= before:
                 return f"{event.actor_id} could not remove {change.user_id}"
+        case MemberChange.ROLE_CHANGED:
+            if before is None or change.role in (None, before) or actor is not Role.OWNER:
+                return f"{event.actor_id} could not change the role of {change.user_id}"
     if at.kind is ChannelKind.DIRECT and not making:
         return "a direct channel changed"
     return ""
@@ -380,6 +383,8 @@ def _refusals(at: _At, command: Command) -> set[Reason]:
             owners = [user_id for user_id, role in at.roles.items() if role is Role.OWNER]
             last = owners == [command.actor_id] and len(at.roles) > 1
             return {Reason.LAST_OWNER} if last else set()
+        case _:
+            raise ValueError(f"the model has no rule for {command}")
 
 
 def _holds(at: _At, command: Command) -> bool:

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
     from parley_server.chat.event import Event
     from parley_server.ports.message_log import MessageLog, Row
-    from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow, Projections
+    from parley_server.ports.projections import (
+        BanRow,
+        ChannelRow,
+        InboxRow,
+        InviteRow,
+        MemberRow,
+        MessageStates,
+        Projections,
+    )
     from parley_server.testing.model_history import Step
 
 _ANY_BYTES = 1 << 40
@@ -224,6 +232,22 @@ class NodeLog:
         )
         return page
 
+    async def pick(self, channel_id: str, seqs: Sequence[int]) -> tuple[Row, ...]:
+        """See MessageLog."""
+        rows: tuple[Row, ...] = await Call(
+            "pick", lambda: run_at_once(self._store.log.pick(channel_id, seqs))
+        )
+        return rows
+
+    async def erase(self, channel_id: str, rows: Sequence[Row]) -> None:
+        """See MessageLog."""
+        kept = tuple(rows)
+        await Call("erase", lambda: run_at_once(self._store.log.erase(channel_id, kept)), writes=True)
+
+    async def compact(self) -> None:
+        """See MessageLog. No owner asks."""
+        raise NotImplementedError
+
     async def fanned(self, channel_id: str) -> int:
         """See MessageLog."""
         seq: int = await Call("fanned", lambda: run_at_once(self._store.log.fanned(channel_id)))
@@ -295,6 +319,75 @@ class NodeProjections:
     ) -> tuple[InboxRow, ...]:
         """See Projections. No owner asks."""
         raise NotImplementedError
+
+    async def message_states(self, channel_id: str, seqs: Sequence[int], *, viewer_id: str) -> MessageStates:
+        """See Projections."""
+        projections = self._store.projections
+        states: MessageStates = await Call(
+            "message_states",
+            lambda: run_at_once(projections.message_states(channel_id, seqs, viewer_id=viewer_id)),
+        )
+        return states
+
+    async def edits_of(self, channel_id: str, seq: int) -> tuple[int, ...]:
+        """See Projections."""
+        projections = self._store.projections
+        seqs: tuple[int, ...] = await Call(
+            "edits_of", lambda: run_at_once(projections.edits_of(channel_id, seq))
+        )
+        return seqs
+
+    async def own_reactions(self, channel_id: str, seq: int, user_id: str) -> frozenset[str]:
+        """See Projections."""
+        projections = self._store.projections
+        emojis: frozenset[str] = await Call(
+            "own_reactions", lambda: run_at_once(projections.own_reactions(channel_id, seq, user_id))
+        )
+        return emojis
+
+    async def thread(self, channel_id: str, root_seq: int, *, before_seq: int, limit: int) -> tuple[int, ...]:
+        """See Projections. No owner asks."""
+        raise NotImplementedError
+
+    async def pins(self, channel_id: str) -> tuple[tuple[int, str], ...]:
+        """See Projections."""
+        rows: tuple[tuple[int, str], ...] = await Call(
+            "pins", lambda: run_at_once(self._store.projections.pins(channel_id))
+        )
+        return rows
+
+    async def invites(self, channel_id: str) -> tuple[InviteRow, ...]:
+        """See Projections."""
+        rows: tuple[InviteRow, ...] = await Call(
+            "invites", lambda: run_at_once(self._store.projections.invites(channel_id))
+        )
+        return rows
+
+    async def bans(self, channel_id: str, *, after_user_id: str, limit: int) -> tuple[BanRow, ...]:
+        """See Projections."""
+        projections = self._store.projections
+        rows: tuple[BanRow, ...] = await Call(
+            "bans",
+            lambda: run_at_once(projections.bans(channel_id, after_user_id=after_user_id, limit=limit)),
+        )
+        return rows
+
+    async def memberships_of(
+        self, user_id: str, *, after_channel_id: str, limit: int
+    ) -> tuple[MemberRow, ...]:
+        """See Projections. No owner asks."""
+        raise NotImplementedError
+
+    async def erasures_due(self, *, after: tuple[str, int], limit: int) -> tuple[tuple[str, int], ...]:
+        """See Projections. No owner asks."""
+        raise NotImplementedError
+
+    async def erasure_done(self, channel_id: str, seq: int) -> None:
+        """See Projections."""
+        projections = self._store.projections
+        await Call(
+            "erasure_done", lambda: run_at_once(projections.erasure_done(channel_id, seq)), writes=True
+        )
 
     async def seqs_of(self, channel_id: str, actor_id: str, client_message_id: str) -> tuple[int, ...]:
         """See Projections."""

@@ -25,6 +25,7 @@ from parley_server.chat.command import (
     PostMessage,
     RemoveMember,
 )
+from parley_server.chat.erasure import Eraser
 from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
 from parley_server.chat.message_rules import digest_of
 from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
@@ -304,12 +305,15 @@ class Schedule:
     def _new_node(self) -> _Node:
         number, self._node_numbers = self._node_numbers, self._node_numbers + 1
         clock = NodeClock(lambda: self._now_ms, self._choices.choice((0, 0, -70_000, 90_000)))
+        log = NodeLog(self._store, number, clock)
+        projections = NodeProjections(self._store, number, self._choices)
         ports = OwnerPorts(
-            NodeLog(self._store, number, clock),
-            NodeProjections(self._store, number, self._choices),
+            log,
+            projections,
             NodeFanout(self._store, number),
             clock,
             self._new_batch_id,
+            Eraser(log, projections),
         )
         return _Node(number, clock, ports, self._make_owner(self._store.channel_id, ports, LIMITS))
 

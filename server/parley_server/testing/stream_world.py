@@ -154,7 +154,14 @@ class World:
         inbox = Inbox(log, projections, positions)
         heads = Heads(inbox, projections, positions)
         messages = Messages(
-            cast("Any", None), log, projections, positions, self.clock, text_limit_code_points=1000
+            cast("Any", None),
+            log,
+            projections,
+            positions,
+            cast("Any", None),
+            cast("Any", None),
+            self.clock,
+            text_limit_code_points=1000,
         )
         sessions = Sessions(
             self.clock,

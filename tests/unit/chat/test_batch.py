@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from parley_runtime.refusal import Refusal
 from parley_server.chat import codec
 from parley_server.chat.batch import BatchLimits, decide_batch
-from parley_server.chat.channel import ChannelState, KnownIds
+from parley_server.chat.channel_state import ChannelState
 from parley_server.chat.command import AddMembers, Command, Done, LeaveChannel, PostMessage, RemoveMember
 from parley_server.chat.event import Role
+from parley_server.chat.known_ids import KnownIds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

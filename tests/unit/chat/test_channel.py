@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley_runtime.refusal import Reason, Refusal
-from parley_server.chat.channel import ChannelState, KnownIds, Sent, decide, evolve
+from parley_server.chat.channel import decide
+from parley_server.chat.channel_state import ChannelState, evolve
 from parley_server.chat.client_id import AHEAD_LIMIT_MS
 from parley_server.chat.command import (
     AddMembers,
@@ -30,6 +31,7 @@ from parley_server.chat.event import (
     MessagePosted,
     Role,
 )
+from parley_server.chat.known_ids import KnownIds, Sent
 
 NOW_MS = 1_760_000_000_000
 DIGEST = b"d" * 32

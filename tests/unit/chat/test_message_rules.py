@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_runtime.refusal import Reason
-from parley_server.chat.message_rules import check_content, digest_of, is_visible
+from parley_server.chat.message_rules import Content, check_content, check_emoji, digest_of, is_visible
 
 LIMIT = 100_000
 
 
 def fields(text: str, attributes: dict[str, str] | None = None) -> list[str]:
-    refusal = check_content(text, attributes or {}, text_limit_code_points=LIMIT)
+    refusal = check_content(Content(text, attributes or {}), text_limit_code_points=LIMIT)
     if refusal is None:
         return []
     assert refusal.reason is Reason.INVALID_FIELD
@@ -91,3 +91,42 @@ def test_a_digest_is_the_same_in_every_version() -> None:
     """Digests are stored: a change would turn every repeat into CLIENT_ID_REUSED."""
     pinned = "ea53a96738ea9f24c1565516c943f47e2b1d06bdb3dabb70cfa97890bee01a5e"
     assert digest_of("hello", "").hex() == pinned
+
+
+@pytest.mark.parametrize(
+    ("mentions", "expected"),
+    [
+        (["u"] * 50, []),
+        (["u"] * 51, ["mentions"]),
+        (["u"] * 10_000, ["mentions"]),
+        ([""], ["mentions"]),
+        (["u" * 65], ["mentions"]),
+    ],
+)
+def test_mentions_are_few_and_look_like_ids(mentions: list[str], expected: list[str]) -> None:
+    """Fifty ids pass; ten thousand, an empty or an overlong one are named."""
+    refusal = check_content(Content("x", mentions=mentions), text_limit_code_points=LIMIT)
+    assert ([] if refusal is None else [found.field for found in refusal.violations]) == expected
+
+
+@pytest.mark.parametrize("emoji", ["👍", "❤️", "👨‍👩‍👧‍👦", "🇰🇷", "👋🏽", "ㅋㅋㅋ", "+1", ":shipit:"])
+def test_what_may_stand_as_a_reaction(emoji: str) -> None:
+    """Emojis of several code points, and short words."""
+    assert check_emoji(emoji) is None
+
+
+@pytest.mark.parametrize(
+    "emoji", ["", " ", "a b", "\u200d", "\ufe0f", "👍\n", "x" * 17, "👍" * 17, "\x1b[31m"]
+)
+def test_what_may_not_stand_as_a_reaction(emoji: str) -> None:
+    """Nothing, white space, what prints nothing, controls, and whole sentences."""
+    refusal = check_emoji(emoji)
+    assert refusal is not None
+    assert refusal.violations[0].field == "emoji"
+
+
+def test_new_kinds_of_content_keep_old_digests() -> None:
+    """A message without mentions has the digest of before there were any, so its retries stay retries."""
+    assert digest_of(*Content("x", {"b": "2", "a": "1"}).fields()) == digest_of("x", "a", "1", "b", "2")
+    assert Content("x", mentions=["u"]).fields() != Content("x", mentions=["v"]).fields()
+    assert Content("x", mention_all=True).fields() != Content("x").fields()

@@ -21,6 +21,7 @@ from parley_server.chat.command import (
     PostMessage,
     RemoveMember,
 )
+from parley_server.chat.erasure import Eraser
 from parley_server.chat.event import ChannelKind, HistoryVisibility
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.hub import Hub
@@ -94,6 +95,7 @@ class Node:
             self.fanout,
             StillClock(),
             lambda: id(self).to_bytes(8, "big") + next(numbers).to_bytes(8, "big"),
+            Eraser(log, projections),
         )
         self.owner = ChannelOwner("c", ports, OwnerLimits(**limits))
 
@@ -281,12 +283,14 @@ class TestOwners:
 
     def make(self, log: MemoryMessageLog, **asked: Any) -> Owners:
         numbers = iter(range(1 << 30))
+        projections = MemoryProjections()
         ports = OwnerPorts(
             log,
-            MemoryProjections(),
+            projections,
             Announcements(),
             StillClock(),
             lambda: next(numbers).to_bytes(16, "big"),
+            Eraser(log, projections),
         )
         return Owners(ports, OwnerLimits(), **asked)
 

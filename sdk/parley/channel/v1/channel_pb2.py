@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fparley/channel/v1/channel.proto\x12\x11parley.channel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x02\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.parley.channel.v1.ChannelKind\x12\r\n\x05title\x18\x03 \x01(\t\x12@\n\x12history_visibility\x18\x04 \x01(\x0e\x32$.parley.channel.v1.HistoryVisibility\x12\x12\n\ncreator_id\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cmember_count\x18\x07 \x01(\x05\x12\x14\n\x0cmember_limit\x18\x08 \x01(\x05\x12\x10\n\x08head_seq\x18\t \x01(\x03\x12\x17\n\x0fhead_message_no\x18\n \x01(\x03\"f\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12%\n\x04role\x18\x02 \x01(\x0e\x32\x17.parley.channel.v1.Role\x12\x12\n\njoined_seq\x18\x03 \x01(\x03\x12\x10\n\x08read_seq\x18\x04 \x01(\x03*\\\n\x0b\x43hannelKind\x12\x1c\n\x18\x43HANNEL_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANNEL_KIND_DIRECT\x10\x01\x12\x16\n\x12\x43HANNEL_KIND_GROUP\x10\x02*\x7f\n\x11HistoryVisibility\x12\"\n\x1eHISTORY_VISIBILITY_UNSPECIFIED\x10\x00\x12#\n\x1fHISTORY_VISIBILITY_FROM_JOINING\x10\x01\x12!\n\x1dHISTORY_VISIBILITY_FROM_START\x10\x02*M\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_MEMBER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x0e\n\nROLE_OWNER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fparley/channel/v1/channel.proto\x12\x11parley.channel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x02\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.parley.channel.v1.ChannelKind\x12\r\n\x05title\x18\x03 \x01(\t\x12@\n\x12history_visibility\x18\x04 \x01(\x0e\x32$.parley.channel.v1.HistoryVisibility\x12\x12\n\ncreator_id\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cmember_count\x18\x07 \x01(\x05\x12\x14\n\x0cmember_limit\x18\x08 \x01(\x05\x12\x10\n\x08head_seq\x18\t \x01(\x03\x12\x17\n\x0fhead_message_no\x18\n \x01(\x03\x12\x13\n\x0b\x64\x65scription\x18\x0b \x01(\t\x12\x19\n\x11slow_mode_seconds\x18\x0c \x01(\x05\x12\x13\n\x0bpinned_seqs\x18\r \x03(\x03\"f\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12%\n\x04role\x18\x02 \x01(\x0e\x32\x17.parley.channel.v1.Role\x12\x12\n\njoined_seq\x18\x03 \x01(\x03\x12\x10\n\x08read_seq\x18\x04 \x01(\x03*\\\n\x0b\x43hannelKind\x12\x1c\n\x18\x43HANNEL_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANNEL_KIND_DIRECT\x10\x01\x12\x16\n\x12\x43HANNEL_KIND_GROUP\x10\x02*\x7f\n\x11HistoryVisibility\x12\"\n\x1eHISTORY_VISIBILITY_UNSPECIFIED\x10\x00\x12#\n\x1fHISTORY_VISIBILITY_FROM_JOINING\x10\x01\x12!\n\x1dHISTORY_VISIBILITY_FROM_START\x10\x02*M\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_MEMBER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x0e\n\nROLE_OWNER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'parley.channel.v1.channel_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANNELKIND']._serialized_start=506
-  _globals['_CHANNELKIND']._serialized_end=598
-  _globals['_HISTORYVISIBILITY']._serialized_start=600
-  _globals['_HISTORYVISIBILITY']._serialized_end=727
-  _globals['_ROLE']._serialized_start=729
-  _globals['_ROLE']._serialized_end=806
+  _globals['_CHANNELKIND']._serialized_start=575
+  _globals['_CHANNELKIND']._serialized_end=667
+  _globals['_HISTORYVISIBILITY']._serialized_start=669
+  _globals['_HISTORYVISIBILITY']._serialized_end=796
+  _globals['_ROLE']._serialized_start=798
+  _globals['_ROLE']._serialized_end=875
   _globals['_CHANNEL']._serialized_start=88
-  _globals['_CHANNEL']._serialized_end=400
-  _globals['_MEMBER']._serialized_start=402
-  _globals['_MEMBER']._serialized_end=504
+  _globals['_CHANNEL']._serialized_end=469
+  _globals['_MEMBER']._serialized_start=471
+  _globals['_MEMBER']._serialized_end=573
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,11 @@
 isort:skip_file
 Channels and their members."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -110,6 +112,9 @@ class Channel(_message.Message):
     MEMBER_LIMIT_FIELD_NUMBER: _builtins.int
     HEAD_SEQ_FIELD_NUMBER: _builtins.int
     HEAD_MESSAGE_NO_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    SLOW_MODE_SECONDS_FIELD_NUMBER: _builtins.int
+    PINNED_SEQS_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Opaque id, at most 64 bytes."""
     kind: Global___ChannelKind.ValueType
@@ -128,9 +133,17 @@ class Channel(_message.Message):
     """The newest event's seq."""
     head_message_no: _builtins.int
     """How many messages there are up to the head."""
+    description: _builtins.str
+    """What the channel is about, at most 1,024 code points. May be empty."""
+    slow_mode_seconds: _builtins.int
+    """A member may write once in so many seconds; admins and owners any time. 0 means: no limit."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the channel was made."""
+
+    @_builtins.property
+    def pinned_seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The pinned messages' seqs, the newest pin first. At most 50. Only from GetChannel and UpdateChannel."""
 
     def __init__(
         self,
@@ -145,10 +158,13 @@ class Channel(_message.Message):
         member_limit: _builtins.int = ...,
         head_seq: _builtins.int = ...,
         head_message_no: _builtins.int = ...,
+        description: _builtins.str = ...,
+        slow_mode_seconds: _builtins.int = ...,
+        pinned_seqs: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "create_time", b"create_time", "creator_id", b"creator_id", "head_message_no", b"head_message_no", "head_seq", b"head_seq", "history_visibility", b"history_visibility", "kind", b"kind", "member_count", b"member_count", "member_limit", b"member_limit", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "create_time", b"create_time", "creator_id", b"creator_id", "description", b"description", "head_message_no", b"head_message_no", "head_seq", b"head_seq", "history_visibility", b"history_visibility", "kind", b"kind", "member_count", b"member_count", "member_limit", b"member_limit", "pinned_seqs", b"pinned_seqs", "slow_mode_seconds", b"slow_mode_seconds", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

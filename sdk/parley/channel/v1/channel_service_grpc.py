@@ -9,6 +9,9 @@ import grpclib.client
 if typing.TYPE_CHECKING:
     import grpclib.server
 
+import google.protobuf.duration_pb2
+import google.protobuf.field_mask_pb2
+import google.protobuf.timestamp_pb2
 import parley.channel.v1.channel_pb2
 import parley.channel.v1.channel_service_pb2
 
@@ -41,6 +44,46 @@ class ChannelServiceBase(abc.ABC):
 
     @abc.abstractmethod
     async def LeaveChannel(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.LeaveChannelRequest, parley.channel.v1.channel_service_pb2.LeaveChannelResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def UpdateChannel(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.UpdateChannelRequest, parley.channel.v1.channel_service_pb2.UpdateChannelResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def DeleteChannel(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.DeleteChannelRequest, parley.channel.v1.channel_service_pb2.DeleteChannelResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def SetMemberRole(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.SetMemberRoleRequest, parley.channel.v1.channel_service_pb2.SetMemberRoleResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def BanMember(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.BanMemberRequest, parley.channel.v1.channel_service_pb2.BanMemberResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def UnbanMember(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.UnbanMemberRequest, parley.channel.v1.channel_service_pb2.UnbanMemberResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ListBans(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.ListBansRequest, parley.channel.v1.channel_service_pb2.ListBansResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def CreateInvite(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.CreateInviteRequest, parley.channel.v1.channel_service_pb2.CreateInviteResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ListInvites(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.ListInvitesRequest, parley.channel.v1.channel_service_pb2.ListInvitesResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def RevokeInvite(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.RevokeInviteRequest, parley.channel.v1.channel_service_pb2.RevokeInviteResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def JoinChannel(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.JoinChannelRequest, parley.channel.v1.channel_service_pb2.JoinChannelResponse]') -> None:
         pass
 
     @abc.abstractmethod
@@ -90,6 +133,66 @@ class ChannelServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.channel.v1.channel_service_pb2.LeaveChannelRequest,
                 parley.channel.v1.channel_service_pb2.LeaveChannelResponse,
+            ),
+            '/parley.channel.v1.ChannelService/UpdateChannel': grpclib.const.Handler(
+                self.UpdateChannel,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.UpdateChannelRequest,
+                parley.channel.v1.channel_service_pb2.UpdateChannelResponse,
+            ),
+            '/parley.channel.v1.ChannelService/DeleteChannel': grpclib.const.Handler(
+                self.DeleteChannel,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.DeleteChannelRequest,
+                parley.channel.v1.channel_service_pb2.DeleteChannelResponse,
+            ),
+            '/parley.channel.v1.ChannelService/SetMemberRole': grpclib.const.Handler(
+                self.SetMemberRole,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.SetMemberRoleRequest,
+                parley.channel.v1.channel_service_pb2.SetMemberRoleResponse,
+            ),
+            '/parley.channel.v1.ChannelService/BanMember': grpclib.const.Handler(
+                self.BanMember,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.BanMemberRequest,
+                parley.channel.v1.channel_service_pb2.BanMemberResponse,
+            ),
+            '/parley.channel.v1.ChannelService/UnbanMember': grpclib.const.Handler(
+                self.UnbanMember,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.UnbanMemberRequest,
+                parley.channel.v1.channel_service_pb2.UnbanMemberResponse,
+            ),
+            '/parley.channel.v1.ChannelService/ListBans': grpclib.const.Handler(
+                self.ListBans,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.ListBansRequest,
+                parley.channel.v1.channel_service_pb2.ListBansResponse,
+            ),
+            '/parley.channel.v1.ChannelService/CreateInvite': grpclib.const.Handler(
+                self.CreateInvite,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.CreateInviteRequest,
+                parley.channel.v1.channel_service_pb2.CreateInviteResponse,
+            ),
+            '/parley.channel.v1.ChannelService/ListInvites': grpclib.const.Handler(
+                self.ListInvites,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.ListInvitesRequest,
+                parley.channel.v1.channel_service_pb2.ListInvitesResponse,
+            ),
+            '/parley.channel.v1.ChannelService/RevokeInvite': grpclib.const.Handler(
+                self.RevokeInvite,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.RevokeInviteRequest,
+                parley.channel.v1.channel_service_pb2.RevokeInviteResponse,
+            ),
+            '/parley.channel.v1.ChannelService/JoinChannel': grpclib.const.Handler(
+                self.JoinChannel,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.JoinChannelRequest,
+                parley.channel.v1.channel_service_pb2.JoinChannelResponse,
             ),
             '/parley.channel.v1.ChannelService/ListMembers': grpclib.const.Handler(
                 self.ListMembers,
@@ -144,6 +247,66 @@ class ChannelServiceStub:
             '/parley.channel.v1.ChannelService/LeaveChannel',
             parley.channel.v1.channel_service_pb2.LeaveChannelRequest,
             parley.channel.v1.channel_service_pb2.LeaveChannelResponse,
+        )
+        self.UpdateChannel = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/UpdateChannel',
+            parley.channel.v1.channel_service_pb2.UpdateChannelRequest,
+            parley.channel.v1.channel_service_pb2.UpdateChannelResponse,
+        )
+        self.DeleteChannel = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/DeleteChannel',
+            parley.channel.v1.channel_service_pb2.DeleteChannelRequest,
+            parley.channel.v1.channel_service_pb2.DeleteChannelResponse,
+        )
+        self.SetMemberRole = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/SetMemberRole',
+            parley.channel.v1.channel_service_pb2.SetMemberRoleRequest,
+            parley.channel.v1.channel_service_pb2.SetMemberRoleResponse,
+        )
+        self.BanMember = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/BanMember',
+            parley.channel.v1.channel_service_pb2.BanMemberRequest,
+            parley.channel.v1.channel_service_pb2.BanMemberResponse,
+        )
+        self.UnbanMember = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/UnbanMember',
+            parley.channel.v1.channel_service_pb2.UnbanMemberRequest,
+            parley.channel.v1.channel_service_pb2.UnbanMemberResponse,
+        )
+        self.ListBans = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/ListBans',
+            parley.channel.v1.channel_service_pb2.ListBansRequest,
+            parley.channel.v1.channel_service_pb2.ListBansResponse,
+        )
+        self.CreateInvite = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/CreateInvite',
+            parley.channel.v1.channel_service_pb2.CreateInviteRequest,
+            parley.channel.v1.channel_service_pb2.CreateInviteResponse,
+        )
+        self.ListInvites = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/ListInvites',
+            parley.channel.v1.channel_service_pb2.ListInvitesRequest,
+            parley.channel.v1.channel_service_pb2.ListInvitesResponse,
+        )
+        self.RevokeInvite = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/RevokeInvite',
+            parley.channel.v1.channel_service_pb2.RevokeInviteRequest,
+            parley.channel.v1.channel_service_pb2.RevokeInviteResponse,
+        )
+        self.JoinChannel = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/JoinChannel',
+            parley.channel.v1.channel_service_pb2.JoinChannelRequest,
+            parley.channel.v1.channel_service_pb2.JoinChannelResponse,
         )
         self.ListMembers = grpclib.client.UnaryUnaryMethod(
             channel,

@@ -71,6 +71,56 @@ class ChannelServiceStub:
                 request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.LeaveChannelRequest.SerializeToString,
                 response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.LeaveChannelResponse.FromString,
                 _registered_method=True)
+        self.UpdateChannel = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/UpdateChannel',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UpdateChannelRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UpdateChannelResponse.FromString,
+                _registered_method=True)
+        self.DeleteChannel = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/DeleteChannel',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.DeleteChannelResponse.FromString,
+                _registered_method=True)
+        self.SetMemberRole = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/SetMemberRole',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMemberRoleRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMemberRoleResponse.FromString,
+                _registered_method=True)
+        self.BanMember = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/BanMember',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.BanMemberRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.BanMemberResponse.FromString,
+                _registered_method=True)
+        self.UnbanMember = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/UnbanMember',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UnbanMemberRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UnbanMemberResponse.FromString,
+                _registered_method=True)
+        self.ListBans = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/ListBans',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListBansRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListBansResponse.FromString,
+                _registered_method=True)
+        self.CreateInvite = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/CreateInvite',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.CreateInviteRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.CreateInviteResponse.FromString,
+                _registered_method=True)
+        self.ListInvites = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/ListInvites',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListInvitesRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListInvitesResponse.FromString,
+                _registered_method=True)
+        self.RevokeInvite = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/RevokeInvite',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.RevokeInviteRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.RevokeInviteResponse.FromString,
+                _registered_method=True)
+        self.JoinChannel = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/JoinChannel',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/parley.channel.v1.ChannelService/ListMembers',
                 request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListMembersRequest.SerializeToString,
@@ -130,8 +180,84 @@ class ChannelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LeaveChannel(self, request, context):
-        """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay.
+        """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay: make
+        somebody else an owner first.
         Leaving again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateChannel(self, request, context):
+        """Changes a group's settings: those named in update_mask. Needs ROLE_ADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteChannel(self, request, context):
+        """Ends a group for everybody. Nothing of it can be read any more, and its texts go from the store. Needs
+        ROLE_OWNER. Ending it again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMemberRole(self, request, context):
+        """Gives a member of a group another role. Needs ROLE_OWNER. FAILED_PRECONDITION (LAST_OWNER) when no owner
+        would be left, NOT_FOUND (USER_NOT_FOUND) for somebody who is not in the group.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BanMember(self, request, context):
+        """Keeps a user out of a group; a member is removed. Needs ROLE_ADMIN, and a higher role than the member's own.
+        RESOURCE_EXHAUSTED (TOO_MANY_BANS) beyond 1,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnbanMember(self, request, context):
+        """Lifts a ban. The user is not a member by that. Needs ROLE_ADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBans(self, request, context):
+        """Lists the bans of a group by user id. Needs ROLE_ADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateInvite(self, request, context):
+        """Makes a code by which users can join a group. Needs ROLE_ADMIN. A repeat with the same client_invite_id
+        returns the same invite. RESOURCE_EXHAUSTED (TOO_MANY_INVITES) beyond 50 open ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvites(self, request, context):
+        """Lists a group's open invites, without their codes. Needs ROLE_ADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeInvite(self, request, context):
+        """Makes an invite useless. Needs ROLE_ADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JoinChannel(self, request, context):
+        """Makes the caller a member by an invite. Of an invite for n users exactly n join. NOT_FOUND (INVITE_NOT_FOUND)
+        for an invite that is unknown, over, or not for the caller. Joining again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,6 +307,56 @@ def add_ChannelServiceServicer_to_server(servicer, server):
                     servicer.LeaveChannel,
                     request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.LeaveChannelRequest.FromString,
                     response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.LeaveChannelResponse.SerializeToString,
+            ),
+            'UpdateChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateChannel,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UpdateChannelRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UpdateChannelResponse.SerializeToString,
+            ),
+            'DeleteChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteChannel,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.DeleteChannelResponse.SerializeToString,
+            ),
+            'SetMemberRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMemberRole,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMemberRoleRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMemberRoleResponse.SerializeToString,
+            ),
+            'BanMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.BanMember,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.BanMemberRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.BanMemberResponse.SerializeToString,
+            ),
+            'UnbanMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnbanMember,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UnbanMemberRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.UnbanMemberResponse.SerializeToString,
+            ),
+            'ListBans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBans,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListBansRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListBansResponse.SerializeToString,
+            ),
+            'CreateInvite': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInvite,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.CreateInviteRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.CreateInviteResponse.SerializeToString,
+            ),
+            'ListInvites': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvites,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListInvitesRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListInvitesResponse.SerializeToString,
+            ),
+            'RevokeInvite': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeInvite,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.RevokeInviteRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.RevokeInviteResponse.SerializeToString,
+            ),
+            'JoinChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinChannel,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelResponse.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
@@ -379,6 +555,276 @@ class ChannelService:
             '/parley.channel.v1.ChannelService/LeaveChannel',
             parley_dot_channel_dot_v1_dot_channel__service__pb2.LeaveChannelRequest.SerializeToString,
             parley_dot_channel_dot_v1_dot_channel__service__pb2.LeaveChannelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/UpdateChannel',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.UpdateChannelRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.UpdateChannelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/DeleteChannel',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.DeleteChannelRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.DeleteChannelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMemberRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/SetMemberRole',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMemberRoleRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMemberRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BanMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/BanMember',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.BanMemberRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.BanMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnbanMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/UnbanMember',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.UnbanMemberRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.UnbanMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/ListBans',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.ListBansRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.ListBansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInvite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/CreateInvite',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.CreateInviteRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.CreateInviteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvites(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/ListInvites',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.ListInvitesRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.ListInvitesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeInvite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/RevokeInvite',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.RevokeInviteRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.RevokeInviteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/JoinChannel',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelResponse.FromString,
             options,
             channel_credentials,
             insecure,

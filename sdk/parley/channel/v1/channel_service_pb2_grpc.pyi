@@ -56,8 +56,39 @@ class ChannelServiceStub:
     but owners. Removing a user who is not in the group changes nothing.
     """
     LeaveChannel: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.LeaveChannelRequest, _channel_service_pb2.LeaveChannelResponse]
-    """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay.
+    """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay: make
+    somebody else an owner first.
     Leaving again changes nothing.
+    """
+    UpdateChannel: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateChannelRequest, _channel_service_pb2.UpdateChannelResponse]
+    """Changes a group's settings: those named in update_mask. Needs ROLE_ADMIN."""
+    DeleteChannel: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteChannelRequest, _channel_service_pb2.DeleteChannelResponse]
+    """Ends a group for everybody. Nothing of it can be read any more, and its texts go from the store. Needs
+    ROLE_OWNER. Ending it again changes nothing.
+    """
+    SetMemberRole: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.SetMemberRoleRequest, _channel_service_pb2.SetMemberRoleResponse]
+    """Gives a member of a group another role. Needs ROLE_OWNER. FAILED_PRECONDITION (LAST_OWNER) when no owner
+    would be left, NOT_FOUND (USER_NOT_FOUND) for somebody who is not in the group.
+    """
+    BanMember: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.BanMemberRequest, _channel_service_pb2.BanMemberResponse]
+    """Keeps a user out of a group; a member is removed. Needs ROLE_ADMIN, and a higher role than the member's own.
+    RESOURCE_EXHAUSTED (TOO_MANY_BANS) beyond 1,000.
+    """
+    UnbanMember: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.UnbanMemberRequest, _channel_service_pb2.UnbanMemberResponse]
+    """Lifts a ban. The user is not a member by that. Needs ROLE_ADMIN."""
+    ListBans: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.ListBansRequest, _channel_service_pb2.ListBansResponse]
+    """Lists the bans of a group by user id. Needs ROLE_ADMIN."""
+    CreateInvite: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.CreateInviteRequest, _channel_service_pb2.CreateInviteResponse]
+    """Makes a code by which users can join a group. Needs ROLE_ADMIN. A repeat with the same client_invite_id
+    returns the same invite. RESOURCE_EXHAUSTED (TOO_MANY_INVITES) beyond 50 open ones.
+    """
+    ListInvites: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.ListInvitesRequest, _channel_service_pb2.ListInvitesResponse]
+    """Lists a group's open invites, without their codes. Needs ROLE_ADMIN."""
+    RevokeInvite: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.RevokeInviteRequest, _channel_service_pb2.RevokeInviteResponse]
+    """Makes an invite useless. Needs ROLE_ADMIN."""
+    JoinChannel: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.JoinChannelRequest, _channel_service_pb2.JoinChannelResponse]
+    """Makes the caller a member by an invite. Of an invite for n users exactly n join. NOT_FOUND (INVITE_NOT_FOUND)
+    for an invite that is unknown, over, or not for the caller. Joining again changes nothing.
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.ListMembersRequest, _channel_service_pb2.ListMembersResponse]
     """Lists members by user id, with their read positions."""
@@ -90,8 +121,39 @@ class ChannelServiceAsyncStub(ChannelServiceStub):
     but owners. Removing a user who is not in the group changes nothing.
     """
     LeaveChannel: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.LeaveChannelRequest, _channel_service_pb2.LeaveChannelResponse]  # type: ignore[assignment]
-    """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay.
+    """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay: make
+    somebody else an owner first.
     Leaving again changes nothing.
+    """
+    UpdateChannel: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.UpdateChannelRequest, _channel_service_pb2.UpdateChannelResponse]  # type: ignore[assignment]
+    """Changes a group's settings: those named in update_mask. Needs ROLE_ADMIN."""
+    DeleteChannel: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.DeleteChannelRequest, _channel_service_pb2.DeleteChannelResponse]  # type: ignore[assignment]
+    """Ends a group for everybody. Nothing of it can be read any more, and its texts go from the store. Needs
+    ROLE_OWNER. Ending it again changes nothing.
+    """
+    SetMemberRole: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.SetMemberRoleRequest, _channel_service_pb2.SetMemberRoleResponse]  # type: ignore[assignment]
+    """Gives a member of a group another role. Needs ROLE_OWNER. FAILED_PRECONDITION (LAST_OWNER) when no owner
+    would be left, NOT_FOUND (USER_NOT_FOUND) for somebody who is not in the group.
+    """
+    BanMember: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.BanMemberRequest, _channel_service_pb2.BanMemberResponse]  # type: ignore[assignment]
+    """Keeps a user out of a group; a member is removed. Needs ROLE_ADMIN, and a higher role than the member's own.
+    RESOURCE_EXHAUSTED (TOO_MANY_BANS) beyond 1,000.
+    """
+    UnbanMember: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.UnbanMemberRequest, _channel_service_pb2.UnbanMemberResponse]  # type: ignore[assignment]
+    """Lifts a ban. The user is not a member by that. Needs ROLE_ADMIN."""
+    ListBans: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.ListBansRequest, _channel_service_pb2.ListBansResponse]  # type: ignore[assignment]
+    """Lists the bans of a group by user id. Needs ROLE_ADMIN."""
+    CreateInvite: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.CreateInviteRequest, _channel_service_pb2.CreateInviteResponse]  # type: ignore[assignment]
+    """Makes a code by which users can join a group. Needs ROLE_ADMIN. A repeat with the same client_invite_id
+    returns the same invite. RESOURCE_EXHAUSTED (TOO_MANY_INVITES) beyond 50 open ones.
+    """
+    ListInvites: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.ListInvitesRequest, _channel_service_pb2.ListInvitesResponse]  # type: ignore[assignment]
+    """Lists a group's open invites, without their codes. Needs ROLE_ADMIN."""
+    RevokeInvite: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.RevokeInviteRequest, _channel_service_pb2.RevokeInviteResponse]  # type: ignore[assignment]
+    """Makes an invite useless. Needs ROLE_ADMIN."""
+    JoinChannel: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.JoinChannelRequest, _channel_service_pb2.JoinChannelResponse]  # type: ignore[assignment]
+    """Makes the caller a member by an invite. Of an invite for n users exactly n join. NOT_FOUND (INVITE_NOT_FOUND)
+    for an invite that is unknown, over, or not for the caller. Joining again changes nothing.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.ListMembersRequest, _channel_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists members by user id, with their read positions."""
@@ -163,8 +225,99 @@ class ChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _channel_service_pb2.LeaveChannelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_channel_service_pb2.LeaveChannelResponse, _abc.Awaitable[_channel_service_pb2.LeaveChannelResponse]]:
-        """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay.
+        """Takes the caller out of a group. FAILED_PRECONDITION (LAST_OWNER) for the last owner while others stay: make
+        somebody else an owner first.
         Leaving again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateChannel(
+        self,
+        request: _channel_service_pb2.UpdateChannelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.UpdateChannelResponse, _abc.Awaitable[_channel_service_pb2.UpdateChannelResponse]]:
+        """Changes a group's settings: those named in update_mask. Needs ROLE_ADMIN."""
+
+    @_abc_1.abstractmethod
+    def DeleteChannel(
+        self,
+        request: _channel_service_pb2.DeleteChannelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.DeleteChannelResponse, _abc.Awaitable[_channel_service_pb2.DeleteChannelResponse]]:
+        """Ends a group for everybody. Nothing of it can be read any more, and its texts go from the store. Needs
+        ROLE_OWNER. Ending it again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def SetMemberRole(
+        self,
+        request: _channel_service_pb2.SetMemberRoleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.SetMemberRoleResponse, _abc.Awaitable[_channel_service_pb2.SetMemberRoleResponse]]:
+        """Gives a member of a group another role. Needs ROLE_OWNER. FAILED_PRECONDITION (LAST_OWNER) when no owner
+        would be left, NOT_FOUND (USER_NOT_FOUND) for somebody who is not in the group.
+        """
+
+    @_abc_1.abstractmethod
+    def BanMember(
+        self,
+        request: _channel_service_pb2.BanMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.BanMemberResponse, _abc.Awaitable[_channel_service_pb2.BanMemberResponse]]:
+        """Keeps a user out of a group; a member is removed. Needs ROLE_ADMIN, and a higher role than the member's own.
+        RESOURCE_EXHAUSTED (TOO_MANY_BANS) beyond 1,000.
+        """
+
+    @_abc_1.abstractmethod
+    def UnbanMember(
+        self,
+        request: _channel_service_pb2.UnbanMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.UnbanMemberResponse, _abc.Awaitable[_channel_service_pb2.UnbanMemberResponse]]:
+        """Lifts a ban. The user is not a member by that. Needs ROLE_ADMIN."""
+
+    @_abc_1.abstractmethod
+    def ListBans(
+        self,
+        request: _channel_service_pb2.ListBansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.ListBansResponse, _abc.Awaitable[_channel_service_pb2.ListBansResponse]]:
+        """Lists the bans of a group by user id. Needs ROLE_ADMIN."""
+
+    @_abc_1.abstractmethod
+    def CreateInvite(
+        self,
+        request: _channel_service_pb2.CreateInviteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.CreateInviteResponse, _abc.Awaitable[_channel_service_pb2.CreateInviteResponse]]:
+        """Makes a code by which users can join a group. Needs ROLE_ADMIN. A repeat with the same client_invite_id
+        returns the same invite. RESOURCE_EXHAUSTED (TOO_MANY_INVITES) beyond 50 open ones.
+        """
+
+    @_abc_1.abstractmethod
+    def ListInvites(
+        self,
+        request: _channel_service_pb2.ListInvitesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.ListInvitesResponse, _abc.Awaitable[_channel_service_pb2.ListInvitesResponse]]:
+        """Lists a group's open invites, without their codes. Needs ROLE_ADMIN."""
+
+    @_abc_1.abstractmethod
+    def RevokeInvite(
+        self,
+        request: _channel_service_pb2.RevokeInviteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.RevokeInviteResponse, _abc.Awaitable[_channel_service_pb2.RevokeInviteResponse]]:
+        """Makes an invite useless. Needs ROLE_ADMIN."""
+
+    @_abc_1.abstractmethod
+    def JoinChannel(
+        self,
+        request: _channel_service_pb2.JoinChannelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.JoinChannelResponse, _abc.Awaitable[_channel_service_pb2.JoinChannelResponse]]:
+        """Makes the caller a member by an invite. Of an invite for n users exactly n join. NOT_FOUND (INVITE_NOT_FOUND)
+        for an invite that is unknown, over, or not for the caller. Joining again changes nothing.
         """
 
     @_abc_1.abstractmethod

@@ -39,6 +39,34 @@ class ChatServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def EditMessage(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.EditMessageRequest, parley.chat.v1.message_requests_pb2.EditMessageResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def DeleteMessage(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.DeleteMessageRequest, parley.chat.v1.message_requests_pb2.DeleteMessageResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def AddReaction(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.AddReactionRequest, parley.chat.v1.message_requests_pb2.AddReactionResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def RemoveReaction(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.RemoveReactionRequest, parley.chat.v1.message_requests_pb2.RemoveReactionResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def PinMessage(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.PinMessageRequest, parley.chat.v1.message_requests_pb2.PinMessageResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def UnpinMessage(self, stream: 'grpclib.server.Stream[parley.chat.v1.message_requests_pb2.UnpinMessageRequest, parley.chat.v1.message_requests_pb2.UnpinMessageResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ListThread(self, stream: 'grpclib.server.Stream[parley.chat.v1.chat_service_pb2.ListThreadRequest, parley.chat.v1.chat_service_pb2.ListThreadResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def GetMessage(self, stream: 'grpclib.server.Stream[parley.chat.v1.chat_service_pb2.GetMessageRequest, parley.chat.v1.chat_service_pb2.GetMessageResponse]') -> None:
         pass
 
@@ -89,6 +117,48 @@ class ChatServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.chat.v1.message_requests_pb2.SendMessageRequest,
                 parley.chat.v1.message_requests_pb2.SendMessageResponse,
+            ),
+            '/parley.chat.v1.ChatService/EditMessage': grpclib.const.Handler(
+                self.EditMessage,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.message_requests_pb2.EditMessageRequest,
+                parley.chat.v1.message_requests_pb2.EditMessageResponse,
+            ),
+            '/parley.chat.v1.ChatService/DeleteMessage': grpclib.const.Handler(
+                self.DeleteMessage,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.message_requests_pb2.DeleteMessageRequest,
+                parley.chat.v1.message_requests_pb2.DeleteMessageResponse,
+            ),
+            '/parley.chat.v1.ChatService/AddReaction': grpclib.const.Handler(
+                self.AddReaction,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.message_requests_pb2.AddReactionRequest,
+                parley.chat.v1.message_requests_pb2.AddReactionResponse,
+            ),
+            '/parley.chat.v1.ChatService/RemoveReaction': grpclib.const.Handler(
+                self.RemoveReaction,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.message_requests_pb2.RemoveReactionRequest,
+                parley.chat.v1.message_requests_pb2.RemoveReactionResponse,
+            ),
+            '/parley.chat.v1.ChatService/PinMessage': grpclib.const.Handler(
+                self.PinMessage,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.message_requests_pb2.PinMessageRequest,
+                parley.chat.v1.message_requests_pb2.PinMessageResponse,
+            ),
+            '/parley.chat.v1.ChatService/UnpinMessage': grpclib.const.Handler(
+                self.UnpinMessage,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.message_requests_pb2.UnpinMessageRequest,
+                parley.chat.v1.message_requests_pb2.UnpinMessageResponse,
+            ),
+            '/parley.chat.v1.ChatService/ListThread': grpclib.const.Handler(
+                self.ListThread,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.chat.v1.chat_service_pb2.ListThreadRequest,
+                parley.chat.v1.chat_service_pb2.ListThreadResponse,
             ),
             '/parley.chat.v1.ChatService/GetMessage': grpclib.const.Handler(
                 self.GetMessage,
@@ -155,6 +225,48 @@ class ChatServiceStub:
             '/parley.chat.v1.ChatService/SendMessage',
             parley.chat.v1.message_requests_pb2.SendMessageRequest,
             parley.chat.v1.message_requests_pb2.SendMessageResponse,
+        )
+        self.EditMessage = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/EditMessage',
+            parley.chat.v1.message_requests_pb2.EditMessageRequest,
+            parley.chat.v1.message_requests_pb2.EditMessageResponse,
+        )
+        self.DeleteMessage = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/DeleteMessage',
+            parley.chat.v1.message_requests_pb2.DeleteMessageRequest,
+            parley.chat.v1.message_requests_pb2.DeleteMessageResponse,
+        )
+        self.AddReaction = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/AddReaction',
+            parley.chat.v1.message_requests_pb2.AddReactionRequest,
+            parley.chat.v1.message_requests_pb2.AddReactionResponse,
+        )
+        self.RemoveReaction = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/RemoveReaction',
+            parley.chat.v1.message_requests_pb2.RemoveReactionRequest,
+            parley.chat.v1.message_requests_pb2.RemoveReactionResponse,
+        )
+        self.PinMessage = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/PinMessage',
+            parley.chat.v1.message_requests_pb2.PinMessageRequest,
+            parley.chat.v1.message_requests_pb2.PinMessageResponse,
+        )
+        self.UnpinMessage = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/UnpinMessage',
+            parley.chat.v1.message_requests_pb2.UnpinMessageRequest,
+            parley.chat.v1.message_requests_pb2.UnpinMessageResponse,
+        )
+        self.ListThread = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.chat.v1.ChatService/ListThread',
+            parley.chat.v1.chat_service_pb2.ListThreadRequest,
+            parley.chat.v1.chat_service_pb2.ListThreadResponse,
         )
         self.GetMessage = grpclib.client.UnaryUnaryMethod(
             channel,

@@ -28,7 +28,7 @@ from parley.chat.v1 import message_requests_pb2 as parley_dot_chat_dot_v1_dot_me
 from parley.chat.v1 import stream_pb2 as parley_dot_chat_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/chat/v1/chat_service.proto\x12\x0eparley.chat.v1\x1a\x1fparley/channel/v1/channel.proto\x1a\x1aparley/chat/v1/event.proto\x1a%parley/chat/v1/message_requests.proto\x1a\x1bparley/chat/v1/stream.proto\"4\n\x11GetMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\":\n\x12GetMessageResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.parley.chat.v1.Event\"d\n\x13ListMessagesRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x12\n\nbefore_seq\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"h\n\x14ListMessagesResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"p\n\x11ListEventsRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x03\x12\x0e\n\x06to_seq\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"f\n\x12ListEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"8\n\x0fGetInboxRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x10GetInboxResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.parley.chat.v1.InboxEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x01\n\nInboxEntry\x12+\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1a.parley.channel.v1.Channel\x12\x14\n\x0cpeer_user_id\x18\x02 \x01(\t\x12\x10\n\x08read_seq\x18\x03 \x01(\x03\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\x12+\n\x0clast_message\x18\x05 \x01(\x0b\x32\x15.parley.chat.v1.Event2\xf8\x06\n\x0b\x43hatService\x12N\n\x07\x43onnect\x12\x1e.parley.chat.v1.ConnectRequest\x1a\x1f.parley.chat.v1.ConnectResponse(\x01\x30\x01\x12R\n\tSubscribe\x12 .parley.chat.v1.SubscribeRequest\x1a!.parley.chat.v1.SubscribeResponse0\x01\x12U\n\tHeartbeat\x12 .parley.chat.v1.HeartbeatRequest\x1a!.parley.chat.v1.HeartbeatResponse\"\x03\x90\x02\x02\x12U\n\tAckEvents\x12 .parley.chat.v1.AckEventsRequest\x1a!.parley.chat.v1.AckEventsResponse\"\x03\x90\x02\x02\x12[\n\x0bSendMessage\x12\".parley.chat.v1.SendMessageRequest\x1a#.parley.chat.v1.SendMessageResponse\"\x03\x90\x02\x02\x12X\n\nGetMessage\x12!.parley.chat.v1.GetMessageRequest\x1a\".parley.chat.v1.GetMessageResponse\"\x03\x90\x02\x01\x12^\n\x0cListMessages\x12#.parley.chat.v1.ListMessagesRequest\x1a$.parley.chat.v1.ListMessagesResponse\"\x03\x90\x02\x01\x12X\n\nListEvents\x12!.parley.chat.v1.ListEventsRequest\x1a\".parley.chat.v1.ListEventsResponse\"\x03\x90\x02\x01\x12R\n\x08GetInbox\x12\x1f.parley.chat.v1.GetInboxRequest\x1a .parley.chat.v1.GetInboxResponse\"\x03\x90\x02\x01\x12R\n\x08MarkRead\x12\x1f.parley.chat.v1.MarkReadRequest\x1a .parley.chat.v1.MarkReadResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/chat/v1/chat_service.proto\x12\x0eparley.chat.v1\x1a\x1fparley/channel/v1/channel.proto\x1a\x1aparley/chat/v1/event.proto\x1a%parley/chat/v1/message_requests.proto\x1a\x1bparley/chat/v1/stream.proto\"4\n\x11GetMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\":\n\x12GetMessageResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.parley.chat.v1.Event\"d\n\x13ListMessagesRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x12\n\nbefore_seq\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"h\n\x14ListMessagesResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"{\n\x11ListThreadRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x17\n\x0fthread_root_seq\x18\x02 \x01(\x03\x12\x12\n\nbefore_seq\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"T\n\x12ListThreadResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x11ListEventsRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x03\x12\x0e\n\x06to_seq\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"f\n\x12ListEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"8\n\x0fGetInboxRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x10GetInboxResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.parley.chat.v1.InboxEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x01\n\nInboxEntry\x12+\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1a.parley.channel.v1.Channel\x12\x14\n\x0cpeer_user_id\x18\x02 \x01(\t\x12\x10\n\x08read_seq\x18\x03 \x01(\x03\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\x12+\n\x0clast_message\x18\x05 \x01(\x0b\x32\x15.parley.chat.v1.Event2\x8f\x0c\n\x0b\x43hatService\x12N\n\x07\x43onnect\x12\x1e.parley.chat.v1.ConnectRequest\x1a\x1f.parley.chat.v1.ConnectResponse(\x01\x30\x01\x12R\n\tSubscribe\x12 .parley.chat.v1.SubscribeRequest\x1a!.parley.chat.v1.SubscribeResponse0\x01\x12U\n\tHeartbeat\x12 .parley.chat.v1.HeartbeatRequest\x1a!.parley.chat.v1.HeartbeatResponse\"\x03\x90\x02\x02\x12U\n\tAckEvents\x12 .parley.chat.v1.AckEventsRequest\x1a!.parley.chat.v1.AckEventsResponse\"\x03\x90\x02\x02\x12[\n\x0bSendMessage\x12\".parley.chat.v1.SendMessageRequest\x1a#.parley.chat.v1.SendMessageResponse\"\x03\x90\x02\x02\x12[\n\x0b\x45\x64itMessage\x12\".parley.chat.v1.EditMessageRequest\x1a#.parley.chat.v1.EditMessageResponse\"\x03\x90\x02\x02\x12\x61\n\rDeleteMessage\x12$.parley.chat.v1.DeleteMessageRequest\x1a%.parley.chat.v1.DeleteMessageResponse\"\x03\x90\x02\x02\x12[\n\x0b\x41\x64\x64Reaction\x12\".parley.chat.v1.AddReactionRequest\x1a#.parley.chat.v1.AddReactionResponse\"\x03\x90\x02\x02\x12\x64\n\x0eRemoveReaction\x12%.parley.chat.v1.RemoveReactionRequest\x1a&.parley.chat.v1.RemoveReactionResponse\"\x03\x90\x02\x02\x12X\n\nPinMessage\x12!.parley.chat.v1.PinMessageRequest\x1a\".parley.chat.v1.PinMessageResponse\"\x03\x90\x02\x02\x12^\n\x0cUnpinMessage\x12#.parley.chat.v1.UnpinMessageRequest\x1a$.parley.chat.v1.UnpinMessageResponse\"\x03\x90\x02\x02\x12X\n\nListThread\x12!.parley.chat.v1.ListThreadRequest\x1a\".parley.chat.v1.ListThreadResponse\"\x03\x90\x02\x01\x12X\n\nGetMessage\x12!.parley.chat.v1.GetMessageRequest\x1a\".parley.chat.v1.GetMessageResponse\"\x03\x90\x02\x01\x12^\n\x0cListMessages\x12#.parley.chat.v1.ListMessagesRequest\x1a$.parley.chat.v1.ListMessagesResponse\"\x03\x90\x02\x01\x12X\n\nListEvents\x12!.parley.chat.v1.ListEventsRequest\x1a\".parley.chat.v1.ListEventsResponse\"\x03\x90\x02\x01\x12R\n\x08GetInbox\x12\x1f.parley.chat.v1.GetInboxRequest\x1a .parley.chat.v1.GetInboxResponse\"\x03\x90\x02\x01\x12R\n\x08MarkRead\x12\x1f.parley.chat.v1.MarkReadRequest\x1a .parley.chat.v1.MarkReadResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATSERVICE'].methods_by_name['AckEvents']._serialized_options = b'\220\002\002'
   _globals['_CHATSERVICE'].methods_by_name['SendMessage']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['SendMessage']._serialized_options = b'\220\002\002'
+  _globals['_CHATSERVICE'].methods_by_name['EditMessage']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['EditMessage']._serialized_options = b'\220\002\002'
+  _globals['_CHATSERVICE'].methods_by_name['DeleteMessage']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['DeleteMessage']._serialized_options = b'\220\002\002'
+  _globals['_CHATSERVICE'].methods_by_name['AddReaction']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['AddReaction']._serialized_options = b'\220\002\002'
+  _globals['_CHATSERVICE'].methods_by_name['RemoveReaction']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['RemoveReaction']._serialized_options = b'\220\002\002'
+  _globals['_CHATSERVICE'].methods_by_name['PinMessage']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['PinMessage']._serialized_options = b'\220\002\002'
+  _globals['_CHATSERVICE'].methods_by_name['UnpinMessage']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['UnpinMessage']._serialized_options = b'\220\002\002'
+  _globals['_CHATSERVICE'].methods_by_name['ListThread']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['ListThread']._serialized_options = b'\220\002\001'
   _globals['_CHATSERVICE'].methods_by_name['GetMessage']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['GetMessage']._serialized_options = b'\220\002\001'
   _globals['_CHATSERVICE'].methods_by_name['ListMessages']._loaded_options = None
@@ -59,16 +73,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMESSAGESREQUEST']._serialized_end=396
   _globals['_LISTMESSAGESRESPONSE']._serialized_start=398
   _globals['_LISTMESSAGESRESPONSE']._serialized_end=502
-  _globals['_LISTEVENTSREQUEST']._serialized_start=504
-  _globals['_LISTEVENTSREQUEST']._serialized_end=616
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=618
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=720
-  _globals['_GETINBOXREQUEST']._serialized_start=722
-  _globals['_GETINBOXREQUEST']._serialized_end=778
-  _globals['_GETINBOXRESPONSE']._serialized_start=780
-  _globals['_GETINBOXRESPONSE']._serialized_end=868
-  _globals['_INBOXENTRY']._serialized_start=871
-  _globals['_INBOXENTRY']._serialized_end=1035
-  _globals['_CHATSERVICE']._serialized_start=1038
-  _globals['_CHATSERVICE']._serialized_end=1926
+  _globals['_LISTTHREADREQUEST']._serialized_start=504
+  _globals['_LISTTHREADREQUEST']._serialized_end=627
+  _globals['_LISTTHREADRESPONSE']._serialized_start=629
+  _globals['_LISTTHREADRESPONSE']._serialized_end=713
+  _globals['_LISTEVENTSREQUEST']._serialized_start=715
+  _globals['_LISTEVENTSREQUEST']._serialized_end=827
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=829
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=931
+  _globals['_GETINBOXREQUEST']._serialized_start=933
+  _globals['_GETINBOXREQUEST']._serialized_end=989
+  _globals['_GETINBOXRESPONSE']._serialized_start=991
+  _globals['_GETINBOXRESPONSE']._serialized_end=1079
+  _globals['_INBOXENTRY']._serialized_start=1082
+  _globals['_INBOXENTRY']._serialized_end=1246
+  _globals['_CHATSERVICE']._serialized_start=1249
+  _globals['_CHATSERVICE']._serialized_end=2800
 # @@protoc_insertion_point(module_scope)

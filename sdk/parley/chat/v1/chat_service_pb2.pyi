@@ -139,6 +139,74 @@ class ListMessagesResponse(_message.Message):
 Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
 
 @_typing.final
+class ListThreadRequest(_message.Message):
+    """Asks for a thread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    THREAD_ROOT_SEQ_FIELD_NUMBER: _builtins.int
+    BEFORE_SEQ_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    """Which channel. Required."""
+    thread_root_seq: _builtins.int
+    """The message that the thread is about. Required."""
+    before_seq: _builtins.int
+    """Only messages with a smaller seq. 0 means: from the newest."""
+    page_size: _builtins.int
+    """At most this many. 0 means 50; larger than 200 means 200; negative is refused. A page also ends at
+    1 MiB, though one message always fits.
+    """
+    page_token: _builtins.str
+    """The next_page_token of the page before. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        thread_root_seq: _builtins.int = ...,
+        before_seq: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_seq", b"before_seq", "channel_id", b"channel_id", "page_size", b"page_size", "page_token", b"page_token", "thread_root_seq", b"thread_root_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListThreadRequest: _TypeAlias = ListThreadRequest  # noqa: Y015
+
+@_typing.final
+class ListThreadResponse(_message.Message):
+    """Answers ListThread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty when there are no more."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
+        """Events that carry messages, newest first. Tombstones among them."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_event_pb2.Event] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListThreadResponse: _TypeAlias = ListThreadResponse  # noqa: Y015
+
+@_typing.final
 class ListEventsRequest(_message.Message):
     """Asks for a range of events."""
 

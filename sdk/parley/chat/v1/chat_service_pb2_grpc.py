@@ -63,6 +63,41 @@ class ChatServiceStub:
                 request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.SendMessageRequest.SerializeToString,
                 response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.SendMessageResponse.FromString,
                 _registered_method=True)
+        self.EditMessage = channel.unary_unary(
+                '/parley.chat.v1.ChatService/EditMessage',
+                request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.EditMessageRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.EditMessageResponse.FromString,
+                _registered_method=True)
+        self.DeleteMessage = channel.unary_unary(
+                '/parley.chat.v1.ChatService/DeleteMessage',
+                request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.DeleteMessageRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.DeleteMessageResponse.FromString,
+                _registered_method=True)
+        self.AddReaction = channel.unary_unary(
+                '/parley.chat.v1.ChatService/AddReaction',
+                request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AddReactionRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AddReactionResponse.FromString,
+                _registered_method=True)
+        self.RemoveReaction = channel.unary_unary(
+                '/parley.chat.v1.ChatService/RemoveReaction',
+                request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.RemoveReactionRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.RemoveReactionResponse.FromString,
+                _registered_method=True)
+        self.PinMessage = channel.unary_unary(
+                '/parley.chat.v1.ChatService/PinMessage',
+                request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.PinMessageRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.PinMessageResponse.FromString,
+                _registered_method=True)
+        self.UnpinMessage = channel.unary_unary(
+                '/parley.chat.v1.ChatService/UnpinMessage',
+                request_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.UnpinMessageRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.UnpinMessageResponse.FromString,
+                _registered_method=True)
+        self.ListThread = channel.unary_unary(
+                '/parley.chat.v1.ChatService/ListThread',
+                request_serializer=parley_dot_chat_dot_v1_dot_chat__service__pb2.ListThreadRequest.SerializeToString,
+                response_deserializer=parley_dot_chat_dot_v1_dot_chat__service__pb2.ListThreadResponse.FromString,
+                _registered_method=True)
         self.GetMessage = channel.unary_unary(
                 '/parley.chat.v1.ChatService/GetMessage',
                 request_serializer=parley_dot_chat_dot_v1_dot_chat__service__pb2.GetMessageRequest.SerializeToString,
@@ -131,6 +166,59 @@ class ChatServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EditMessage(self, request, context):
+        """Replaces the content of one's own message. PERMISSION_DENIED (NOT_AUTHOR) for another's, FAILED_PRECONDITION
+        (EDIT_WINDOW_OVER, MESSAGE_DELETED) when it is too late. The old content is served to nobody any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMessage(self, request, context):
+        """Makes a message a tombstone: one's own, or in a group anybody's with ROLE_ADMIN. Its text goes from every
+        read and from the store.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddReaction(self, request, context):
+        """Puts an emoji on a message. RESOURCE_EXHAUSTED (TOO_MANY_REACTIONS) beyond 50 different ones on a message or
+        10 of one user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveReaction(self, request, context):
+        """Takes the caller's emoji off a message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PinMessage(self, request, context):
+        """Pins a message to the channel. In a group it needs ROLE_ADMIN. RESOURCE_EXHAUSTED (TOO_MANY_PINS) beyond 50.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnpinMessage(self, request, context):
+        """Takes a pin away. In a group it needs ROLE_ADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListThread(self, request, context):
+        """Lists the messages of a thread, newest first, without its root. NOT_FOUND (MESSAGE_NOT_FOUND) when the
+        caller may not see the root.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMessage(self, request, context):
         """Returns one message. NOT_FOUND (MESSAGE_NOT_FOUND) when there is none at this seq, or before one's time.
         """
@@ -193,6 +281,41 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.SendMessage,
                     request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.SendMessageRequest.FromString,
                     response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.SendMessageResponse.SerializeToString,
+            ),
+            'EditMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditMessage,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.EditMessageRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.EditMessageResponse.SerializeToString,
+            ),
+            'DeleteMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMessage,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.DeleteMessageRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.DeleteMessageResponse.SerializeToString,
+            ),
+            'AddReaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddReaction,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AddReactionRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.AddReactionResponse.SerializeToString,
+            ),
+            'RemoveReaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveReaction,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.RemoveReactionRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.RemoveReactionResponse.SerializeToString,
+            ),
+            'PinMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.PinMessage,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.PinMessageRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.PinMessageResponse.SerializeToString,
+            ),
+            'UnpinMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnpinMessage,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.UnpinMessageRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_message__requests__pb2.UnpinMessageResponse.SerializeToString,
+            ),
+            'ListThread': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListThread,
+                    request_deserializer=parley_dot_chat_dot_v1_dot_chat__service__pb2.ListThreadRequest.FromString,
+                    response_serializer=parley_dot_chat_dot_v1_dot_chat__service__pb2.ListThreadResponse.SerializeToString,
             ),
             'GetMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMessage,
@@ -357,6 +480,195 @@ class ChatService:
             '/parley.chat.v1.ChatService/SendMessage',
             parley_dot_chat_dot_v1_dot_message__requests__pb2.SendMessageRequest.SerializeToString,
             parley_dot_chat_dot_v1_dot_message__requests__pb2.SendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/EditMessage',
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.EditMessageRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.EditMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/DeleteMessage',
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.DeleteMessageRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.DeleteMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddReaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/AddReaction',
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.AddReactionRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.AddReactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveReaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/RemoveReaction',
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.RemoveReactionRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.RemoveReactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PinMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/PinMessage',
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.PinMessageRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.PinMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnpinMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/UnpinMessage',
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.UnpinMessageRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_message__requests__pb2.UnpinMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListThread(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.chat.v1.ChatService/ListThread',
+            parley_dot_chat_dot_v1_dot_chat__service__pb2.ListThreadRequest.SerializeToString,
+            parley_dot_chat_dot_v1_dot_chat__service__pb2.ListThreadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,28 @@ class ChatServiceStub:
     """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.SendMessageRequest, _message_requests_pb2.SendMessageResponse]
     """Writes a message. A call that timed out may have succeeded: repeat it with the same client_message_id."""
+    EditMessage: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.EditMessageRequest, _message_requests_pb2.EditMessageResponse]
+    """Replaces the content of one's own message. PERMISSION_DENIED (NOT_AUTHOR) for another's, FAILED_PRECONDITION
+    (EDIT_WINDOW_OVER, MESSAGE_DELETED) when it is too late. The old content is served to nobody any more.
+    """
+    DeleteMessage: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.DeleteMessageRequest, _message_requests_pb2.DeleteMessageResponse]
+    """Makes a message a tombstone: one's own, or in a group anybody's with ROLE_ADMIN. Its text goes from every
+    read and from the store.
+    """
+    AddReaction: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.AddReactionRequest, _message_requests_pb2.AddReactionResponse]
+    """Puts an emoji on a message. RESOURCE_EXHAUSTED (TOO_MANY_REACTIONS) beyond 50 different ones on a message or
+    10 of one user.
+    """
+    RemoveReaction: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.RemoveReactionRequest, _message_requests_pb2.RemoveReactionResponse]
+    """Takes the caller's emoji off a message."""
+    PinMessage: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.PinMessageRequest, _message_requests_pb2.PinMessageResponse]
+    """Pins a message to the channel. In a group it needs ROLE_ADMIN. RESOURCE_EXHAUSTED (TOO_MANY_PINS) beyond 50."""
+    UnpinMessage: _grpc.UnaryUnaryMultiCallable[_message_requests_pb2.UnpinMessageRequest, _message_requests_pb2.UnpinMessageResponse]
+    """Takes a pin away. In a group it needs ROLE_ADMIN."""
+    ListThread: _grpc.UnaryUnaryMultiCallable[_chat_service_pb2.ListThreadRequest, _chat_service_pb2.ListThreadResponse]
+    """Lists the messages of a thread, newest first, without its root. NOT_FOUND (MESSAGE_NOT_FOUND) when the
+    caller may not see the root.
+    """
     GetMessage: _grpc.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _chat_service_pb2.GetMessageResponse]
     """Returns one message. NOT_FOUND (MESSAGE_NOT_FOUND) when there is none at this seq, or before one's time."""
     ListMessages: _grpc.UnaryUnaryMultiCallable[_chat_service_pb2.ListMessagesRequest, _chat_service_pb2.ListMessagesResponse]
@@ -79,6 +101,28 @@ class ChatServiceAsyncStub(ChatServiceStub):
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.SendMessageRequest, _message_requests_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Writes a message. A call that timed out may have succeeded: repeat it with the same client_message_id."""
+    EditMessage: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.EditMessageRequest, _message_requests_pb2.EditMessageResponse]  # type: ignore[assignment]
+    """Replaces the content of one's own message. PERMISSION_DENIED (NOT_AUTHOR) for another's, FAILED_PRECONDITION
+    (EDIT_WINDOW_OVER, MESSAGE_DELETED) when it is too late. The old content is served to nobody any more.
+    """
+    DeleteMessage: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.DeleteMessageRequest, _message_requests_pb2.DeleteMessageResponse]  # type: ignore[assignment]
+    """Makes a message a tombstone: one's own, or in a group anybody's with ROLE_ADMIN. Its text goes from every
+    read and from the store.
+    """
+    AddReaction: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.AddReactionRequest, _message_requests_pb2.AddReactionResponse]  # type: ignore[assignment]
+    """Puts an emoji on a message. RESOURCE_EXHAUSTED (TOO_MANY_REACTIONS) beyond 50 different ones on a message or
+    10 of one user.
+    """
+    RemoveReaction: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.RemoveReactionRequest, _message_requests_pb2.RemoveReactionResponse]  # type: ignore[assignment]
+    """Takes the caller's emoji off a message."""
+    PinMessage: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.PinMessageRequest, _message_requests_pb2.PinMessageResponse]  # type: ignore[assignment]
+    """Pins a message to the channel. In a group it needs ROLE_ADMIN. RESOURCE_EXHAUSTED (TOO_MANY_PINS) beyond 50."""
+    UnpinMessage: _aio.UnaryUnaryMultiCallable[_message_requests_pb2.UnpinMessageRequest, _message_requests_pb2.UnpinMessageResponse]  # type: ignore[assignment]
+    """Takes a pin away. In a group it needs ROLE_ADMIN."""
+    ListThread: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListThreadRequest, _chat_service_pb2.ListThreadResponse]  # type: ignore[assignment]
+    """Lists the messages of a thread, newest first, without its root. NOT_FOUND (MESSAGE_NOT_FOUND) when the
+    caller may not see the root.
+    """
     GetMessage: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _chat_service_pb2.GetMessageResponse]  # type: ignore[assignment]
     """Returns one message. NOT_FOUND (MESSAGE_NOT_FOUND) when there is none at this seq, or before one's time."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListMessagesRequest, _chat_service_pb2.ListMessagesResponse]  # type: ignore[assignment]
@@ -136,6 +180,70 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_message_requests_pb2.SendMessageResponse, _abc.Awaitable[_message_requests_pb2.SendMessageResponse]]:
         """Writes a message. A call that timed out may have succeeded: repeat it with the same client_message_id."""
+
+    @_abc_1.abstractmethod
+    def EditMessage(
+        self,
+        request: _message_requests_pb2.EditMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_requests_pb2.EditMessageResponse, _abc.Awaitable[_message_requests_pb2.EditMessageResponse]]:
+        """Replaces the content of one's own message. PERMISSION_DENIED (NOT_AUTHOR) for another's, FAILED_PRECONDITION
+        (EDIT_WINDOW_OVER, MESSAGE_DELETED) when it is too late. The old content is served to nobody any more.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteMessage(
+        self,
+        request: _message_requests_pb2.DeleteMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_requests_pb2.DeleteMessageResponse, _abc.Awaitable[_message_requests_pb2.DeleteMessageResponse]]:
+        """Makes a message a tombstone: one's own, or in a group anybody's with ROLE_ADMIN. Its text goes from every
+        read and from the store.
+        """
+
+    @_abc_1.abstractmethod
+    def AddReaction(
+        self,
+        request: _message_requests_pb2.AddReactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_requests_pb2.AddReactionResponse, _abc.Awaitable[_message_requests_pb2.AddReactionResponse]]:
+        """Puts an emoji on a message. RESOURCE_EXHAUSTED (TOO_MANY_REACTIONS) beyond 50 different ones on a message or
+        10 of one user.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveReaction(
+        self,
+        request: _message_requests_pb2.RemoveReactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_requests_pb2.RemoveReactionResponse, _abc.Awaitable[_message_requests_pb2.RemoveReactionResponse]]:
+        """Takes the caller's emoji off a message."""
+
+    @_abc_1.abstractmethod
+    def PinMessage(
+        self,
+        request: _message_requests_pb2.PinMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_requests_pb2.PinMessageResponse, _abc.Awaitable[_message_requests_pb2.PinMessageResponse]]:
+        """Pins a message to the channel. In a group it needs ROLE_ADMIN. RESOURCE_EXHAUSTED (TOO_MANY_PINS) beyond 50."""
+
+    @_abc_1.abstractmethod
+    def UnpinMessage(
+        self,
+        request: _message_requests_pb2.UnpinMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_requests_pb2.UnpinMessageResponse, _abc.Awaitable[_message_requests_pb2.UnpinMessageResponse]]:
+        """Takes a pin away. In a group it needs ROLE_ADMIN."""
+
+    @_abc_1.abstractmethod
+    def ListThread(
+        self,
+        request: _chat_service_pb2.ListThreadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chat_service_pb2.ListThreadResponse, _abc.Awaitable[_chat_service_pb2.ListThreadResponse]]:
+        """Lists the messages of a thread, newest first, without its root. NOT_FOUND (MESSAGE_NOT_FOUND) when the
+        caller may not see the root.
+        """
 
     @_abc_1.abstractmethod
     def GetMessage(

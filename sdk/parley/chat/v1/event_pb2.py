@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from parley.channel.v1 import channel_pb2 as parley_dot_channel_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aparley/chat/v1/event.proto\x12\x0eparley.chat.v1\x1a\x1fparley/channel/v1/channel.proto\"\xa9\x02\n\x05\x45vent\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x12\n\nmessage_no\x18\x03 \x01(\x03\x12\x16\n\x0e\x63reate_time_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x61\x63tor_id\x18\x05 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x06 \x01(\t\x12*\n\x07message\x18\x07 \x01(\x0b\x32\x17.parley.chat.v1.MessageH\x00\x12\x37\n\x0emember_changed\x18\x08 \x01(\x0b\x32\x1d.parley.chat.v1.MemberChangedH\x00\x12\x39\n\x0f\x63hannel_changed\x18\t \x01(\x0b\x32\x1e.parley.chat.v1.ChannelChangedH\x00\x42\x06\n\x04kind\"\x87\x01\n\x07Message\x12\x0c\n\x04text\x18\x01 \x01(\t\x12;\n\nattributes\x18\x02 \x03(\x0b\x32\'.parley.chat.v1.Message.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\rMemberChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12,\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1c.parley.chat.v1.MemberChange\x12%\n\x04role\x18\x03 \x01(\x0e\x32\x17.parley.channel.v1.Role\"\xb6\x01\n\x0e\x43hannelChanged\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.parley.channel.v1.ChannelKind\x12\r\n\x05title\x18\x03 \x01(\t\x12@\n\x12history_visibility\x18\x04 \x01(\x0e\x32$.parley.channel.v1.HistoryVisibility\x12\x14\n\x0cmember_limit\x18\x05 \x01(\x05*y\n\x0cMemberChange\x12\x1d\n\x19MEMBER_CHANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMBER_CHANGE_ADDED\x10\x01\x12\x16\n\x12MEMBER_CHANGE_LEFT\x10\x02\x12\x19\n\x15MEMBER_CHANGE_REMOVED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aparley/chat/v1/event.proto\x12\x0eparley.chat.v1\x1a\x1fparley/channel/v1/channel.proto\"\xeb\x05\n\x05\x45vent\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x12\n\nmessage_no\x18\x03 \x01(\x03\x12\x16\n\x0e\x63reate_time_ms\x18\x04 \x01(\x03\x12\x10\n\x08\x61\x63tor_id\x18\x05 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x06 \x01(\t\x12*\n\x07message\x18\x07 \x01(\x0b\x32\x17.parley.chat.v1.MessageH\x00\x12\x37\n\x0emember_changed\x18\x08 \x01(\x0b\x32\x1d.parley.chat.v1.MemberChangedH\x00\x12\x39\n\x0f\x63hannel_changed\x18\t \x01(\x0b\x32\x1e.parley.chat.v1.ChannelChangedH\x00\x12\x37\n\x0emessage_edited\x18\n \x01(\x0b\x32\x1d.parley.chat.v1.MessageEditedH\x00\x12\x39\n\x0fmessage_deleted\x18\x0b \x01(\x0b\x32\x1e.parley.chat.v1.MessageDeletedH\x00\x12;\n\x10reaction_changed\x18\x0c \x01(\x0b\x32\x1f.parley.chat.v1.ReactionChangedH\x00\x12\x31\n\x0bpin_changed\x18\r \x01(\x0b\x32\x1a.parley.chat.v1.PinChangedH\x00\x12\x31\n\x0b\x62\x61n_changed\x18\x0e \x01(\x0b\x32\x1a.parley.chat.v1.BanChangedH\x00\x12\x37\n\x0einvite_changed\x18\x0f \x01(\x0b\x32\x1d.parley.chat.v1.InviteChangedH\x00\x12\x35\n\rauthor_erased\x18\x10 \x01(\x0b\x32\x1c.parley.chat.v1.AuthorErasedH\x00\x12\x39\n\x0f\x63hannel_deleted\x18\x11 \x01(\x0b\x32\x1e.parley.chat.v1.ChannelDeletedH\x00\x42\x06\n\x04kind\"\x8a\x02\n\x07Message\x12\x0c\n\x04text\x18\x01 \x01(\t\x12;\n\nattributes\x18\x02 \x03(\x0b\x32\'.parley.chat.v1.Message.AttributesEntry\x12\x10\n\x08mentions\x18\x03 \x03(\t\x12\x13\n\x0bmention_all\x18\x04 \x01(\x08\x12\x14\n\x0creply_to_seq\x18\x05 \x01(\x03\x12\x17\n\x0fthread_root_seq\x18\x06 \x01(\x03\x12+\n\x05state\x18\x07 \x01(\x0b\x32\x1c.parley.chat.v1.MessageState\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc8\x01\n\x0cMessageState\x12\x11\n\tas_of_seq\x18\x01 \x01(\x03\x12\x10\n\x08\x65\x64it_seq\x18\x02 \x01(\x03\x12\x14\n\x0c\x65\x64it_time_ms\x18\x03 \x01(\x03\x12\x12\n\ndelete_seq\x18\x04 \x01(\x03\x12\x0f\n\x07pin_seq\x18\x05 \x01(\x03\x12+\n\treactions\x18\x06 \x03(\x0b\x32\x18.parley.chat.v1.Reaction\x12\x13\n\x0breply_count\x18\x07 \x01(\x05\x12\x16\n\x0elast_reply_seq\x18\x08 \x01(\x03\"G\n\x08Reaction\x12\r\n\x05\x65moji\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x10\n\x08user_ids\x18\x03 \x03(\t\x12\x0b\n\x03own\x18\x04 \x01(\x08\"\xe2\x01\n\rMessageEdited\x12\x12\n\ntarget_seq\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x41\n\nattributes\x18\x03 \x03(\x0b\x32-.parley.chat.v1.MessageEdited.AttributesEntry\x12\x10\n\x08mentions\x18\x04 \x03(\t\x12\x13\n\x0bmention_all\x18\x05 \x01(\x08\x12\x12\n\nsuperseded\x18\x06 \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"$\n\x0eMessageDeleted\x12\x12\n\ntarget_seq\x18\x01 \x01(\x03\"R\n\x0fReactionChanged\x12\x12\n\ntarget_seq\x18\x01 \x01(\x03\x12\r\n\x05\x65moji\x18\x02 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x01(\x08\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\"C\n\nPinChanged\x12\x12\n\ntarget_seq\x18\x01 \x01(\x03\x12\x0e\n\x06pinned\x18\x02 \x01(\x08\x12\x11\n\tauthor_id\x18\x03 \x01(\t\"-\n\nBanChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x61nned\x18\x02 \x01(\x08\"^\n\rInviteChanged\x12\x11\n\tinvite_id\x18\x01 \x01(\t\x12\x0f\n\x07revoked\x18\x02 \x01(\x08\x12\x16\n\x0e\x65xpire_time_ms\x18\x03 \x01(\x03\x12\x11\n\tuse_limit\x18\x04 \x01(\x05\"\x1f\n\x0c\x41uthorErased\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x10\n\x0e\x43hannelDeleted\"\x88\x01\n\rMemberChanged\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12,\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x1c.parley.chat.v1.MemberChange\x12%\n\x04role\x18\x03 \x01(\x0e\x32\x17.parley.channel.v1.Role\x12\x11\n\tinvite_id\x18\x04 \x01(\t\"\xe6\x01\n\x0e\x43hannelChanged\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.parley.channel.v1.ChannelKind\x12\r\n\x05title\x18\x03 \x01(\t\x12@\n\x12history_visibility\x18\x04 \x01(\x0e\x32$.parley.channel.v1.HistoryVisibility\x12\x14\n\x0cmember_limit\x18\x05 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x19\n\x11slow_mode_seconds\x18\x07 \x01(\x05*\x99\x01\n\x0cMemberChange\x12\x1d\n\x19MEMBER_CHANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMBER_CHANGE_ADDED\x10\x01\x12\x16\n\x12MEMBER_CHANGE_LEFT\x10\x02\x12\x19\n\x15MEMBER_CHANGE_REMOVED\x10\x03\x12\x1e\n\x1aMEMBER_CHANGE_ROLE_CHANGED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MESSAGE_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_MESSAGE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_MEMBERCHANGE']._serialized_start=821
-  _globals['_MEMBERCHANGE']._serialized_end=942
+  _globals['_MESSAGEEDITED_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_MESSAGEEDITED_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_MEMBERCHANGE']._serialized_start=2361
+  _globals['_MEMBERCHANGE']._serialized_end=2514
   _globals['_EVENT']._serialized_start=80
-  _globals['_EVENT']._serialized_end=377
-  _globals['_MESSAGE']._serialized_start=380
-  _globals['_MESSAGE']._serialized_end=515
-  _globals['_MESSAGE_ATTRIBUTESENTRY']._serialized_start=466
-  _globals['_MESSAGE_ATTRIBUTESENTRY']._serialized_end=515
-  _globals['_MEMBERCHANGED']._serialized_start=517
-  _globals['_MEMBERCHANGED']._serialized_end=634
-  _globals['_CHANNELCHANGED']._serialized_start=637
-  _globals['_CHANNELCHANGED']._serialized_end=819
+  _globals['_EVENT']._serialized_end=827
+  _globals['_MESSAGE']._serialized_start=830
+  _globals['_MESSAGE']._serialized_end=1096
+  _globals['_MESSAGE_ATTRIBUTESENTRY']._serialized_start=1047
+  _globals['_MESSAGE_ATTRIBUTESENTRY']._serialized_end=1096
+  _globals['_MESSAGESTATE']._serialized_start=1099
+  _globals['_MESSAGESTATE']._serialized_end=1299
+  _globals['_REACTION']._serialized_start=1301
+  _globals['_REACTION']._serialized_end=1372
+  _globals['_MESSAGEEDITED']._serialized_start=1375
+  _globals['_MESSAGEEDITED']._serialized_end=1601
+  _globals['_MESSAGEEDITED_ATTRIBUTESENTRY']._serialized_start=1047
+  _globals['_MESSAGEEDITED_ATTRIBUTESENTRY']._serialized_end=1096
+  _globals['_MESSAGEDELETED']._serialized_start=1603
+  _globals['_MESSAGEDELETED']._serialized_end=1639
+  _globals['_REACTIONCHANGED']._serialized_start=1641
+  _globals['_REACTIONCHANGED']._serialized_end=1723
+  _globals['_PINCHANGED']._serialized_start=1725
+  _globals['_PINCHANGED']._serialized_end=1792
+  _globals['_BANCHANGED']._serialized_start=1794
+  _globals['_BANCHANGED']._serialized_end=1839
+  _globals['_INVITECHANGED']._serialized_start=1841
+  _globals['_INVITECHANGED']._serialized_end=1935
+  _globals['_AUTHORERASED']._serialized_start=1937
+  _globals['_AUTHORERASED']._serialized_end=1968
+  _globals['_CHANNELDELETED']._serialized_start=1970
+  _globals['_CHANNELDELETED']._serialized_end=1986
+  _globals['_MEMBERCHANGED']._serialized_start=1989
+  _globals['_MEMBERCHANGED']._serialized_end=2125
+  _globals['_CHANNELCHANGED']._serialized_start=2128
+  _globals['_CHANNELCHANGED']._serialized_end=2358
 # @@protoc_insertion_point(module_scope)

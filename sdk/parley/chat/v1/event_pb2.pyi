@@ -34,6 +34,8 @@ class _MemberChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemberCh
     """Left of one's own will."""
     MEMBER_CHANGE_REMOVED: _MemberChange.ValueType  # 3
     """Removed by somebody else."""
+    MEMBER_CHANGE_ROLE_CHANGED: _MemberChange.ValueType  # 4
+    """Has another role."""
 
 class MemberChange(_MemberChange, metaclass=_MemberChangeEnumTypeWrapper):
     """What happened to a membership."""
@@ -46,6 +48,8 @@ MEMBER_CHANGE_LEFT: MemberChange.ValueType  # 2
 """Left of one's own will."""
 MEMBER_CHANGE_REMOVED: MemberChange.ValueType  # 3
 """Removed by somebody else."""
+MEMBER_CHANGE_ROLE_CHANGED: MemberChange.ValueType  # 4
+"""Has another role."""
 Global___MemberChange: _TypeAlias = MemberChange  # noqa: Y015
 
 @_typing.final
@@ -66,6 +70,14 @@ class Event(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     MEMBER_CHANGED_FIELD_NUMBER: _builtins.int
     CHANNEL_CHANGED_FIELD_NUMBER: _builtins.int
+    MESSAGE_EDITED_FIELD_NUMBER: _builtins.int
+    MESSAGE_DELETED_FIELD_NUMBER: _builtins.int
+    REACTION_CHANGED_FIELD_NUMBER: _builtins.int
+    PIN_CHANGED_FIELD_NUMBER: _builtins.int
+    BAN_CHANGED_FIELD_NUMBER: _builtins.int
+    INVITE_CHANGED_FIELD_NUMBER: _builtins.int
+    AUTHOR_ERASED_FIELD_NUMBER: _builtins.int
+    CHANNEL_DELETED_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """The channel."""
     seq: _builtins.int
@@ -90,6 +102,38 @@ class Event(_message.Message):
     def channel_changed(self) -> Global___ChannelChanged:
         """The channel was made or its settings changed."""
 
+    @_builtins.property
+    def message_edited(self) -> Global___MessageEdited:
+        """The author replaced a message's content."""
+
+    @_builtins.property
+    def message_deleted(self) -> Global___MessageDeleted:
+        """A message became a tombstone."""
+
+    @_builtins.property
+    def reaction_changed(self) -> Global___ReactionChanged:
+        """Somebody put an emoji on a message, or took it off."""
+
+    @_builtins.property
+    def pin_changed(self) -> Global___PinChanged:
+        """A message was pinned to the channel, or is so no more."""
+
+    @_builtins.property
+    def ban_changed(self) -> Global___BanChanged:
+        """Somebody may not be a member, or may be one again."""
+
+    @_builtins.property
+    def invite_changed(self) -> Global___InviteChanged:
+        """An invite was made or revoked."""
+
+    @_builtins.property
+    def author_erased(self) -> Global___AuthorErased:
+        """All that one user wrote became tombstones, because the account was deleted."""
+
+    @_builtins.property
+    def channel_deleted(self) -> Global___ChannelDeleted:
+        """The channel ended. The last event of its log; nothing before it can be read any more."""
+
     def __init__(
         self,
         *,
@@ -102,12 +146,20 @@ class Event(_message.Message):
         message: Global___Message | None = ...,
         member_changed: Global___MemberChanged | None = ...,
         channel_changed: Global___ChannelChanged | None = ...,
+        message_edited: Global___MessageEdited | None = ...,
+        message_deleted: Global___MessageDeleted | None = ...,
+        reaction_changed: Global___ReactionChanged | None = ...,
+        pin_changed: Global___PinChanged | None = ...,
+        ban_changed: Global___BanChanged | None = ...,
+        invite_changed: Global___InviteChanged | None = ...,
+        author_erased: Global___AuthorErased | None = ...,
+        channel_deleted: Global___ChannelDeleted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_changed", b"channel_changed", "kind", b"kind", "member_changed", b"member_changed", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author_erased", b"author_erased", "ban_changed", b"ban_changed", "channel_changed", b"channel_changed", "channel_deleted", b"channel_deleted", "invite_changed", b"invite_changed", "kind", b"kind", "member_changed", b"member_changed", "message", b"message", "message_deleted", b"message_deleted", "message_edited", b"message_edited", "pin_changed", b"pin_changed", "reaction_changed", b"reaction_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "channel_changed", b"channel_changed", "channel_id", b"channel_id", "client_message_id", b"client_message_id", "create_time_ms", b"create_time_ms", "kind", b"kind", "member_changed", b"member_changed", "message", b"message", "message_no", b"message_no", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "author_erased", b"author_erased", "ban_changed", b"ban_changed", "channel_changed", b"channel_changed", "channel_deleted", b"channel_deleted", "channel_id", b"channel_id", "client_message_id", b"client_message_id", "create_time_ms", b"create_time_ms", "invite_changed", b"invite_changed", "kind", b"kind", "member_changed", b"member_changed", "message", b"message", "message_deleted", b"message_deleted", "message_edited", b"message_edited", "message_no", b"message_no", "pin_changed", b"pin_changed", "reaction_changed", b"reaction_changed", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["message", "member_changed", "channel_changed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["message", "member_changed", "channel_changed", "message_edited", "message_deleted", "reaction_changed", "pin_changed", "ban_changed", "invite_changed", "author_erased", "channel_deleted"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -141,25 +193,390 @@ class Message(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
+    MENTION_ALL_FIELD_NUMBER: _builtins.int
+    REPLY_TO_SEQ_FIELD_NUMBER: _builtins.int
+    THREAD_ROOT_SEQ_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """At most 100,000 Unicode code points, stored as sent. Not only white space or zero-width characters."""
+    mention_all: _builtins.bool
+    """True if the message calls everybody in the channel."""
+    reply_to_seq: _builtins.int
+    """The message that this one answers. 0 means: none."""
+    thread_root_seq: _builtins.int
+    """The message in whose thread this one stands. 0 means: in none."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Small facts for the application, at most 32, keys at most 64 bytes, 4096 bytes in all."""
+
+    @_builtins.property
+    def mentions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Users that the message calls, by id, as far as they were members. At most 50."""
+
+    @_builtins.property
+    def state(self) -> Global___MessageState:
+        """What became of the message since. Unset where nothing did, and on events delivered as they happen."""
 
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        mentions: _abc.Iterable[_builtins.str] | None = ...,
+        mention_all: _builtins.bool = ...,
+        reply_to_seq: _builtins.int = ...,
+        thread_root_seq: _builtins.int = ...,
+        state: Global___MessageState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "mention_all", b"mention_all", "mentions", b"mentions", "reply_to_seq", b"reply_to_seq", "state", b"state", "text", b"text", "thread_root_seq", b"thread_root_seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class MessageState(_message.Message):
+    """What became of a message up to as_of_seq: text, attributes and mentions of the message are then the current
+    ones, empty when it was deleted. Apply to it only events with a greater seq than as_of_seq.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_SEQ_FIELD_NUMBER: _builtins.int
+    EDIT_SEQ_FIELD_NUMBER: _builtins.int
+    EDIT_TIME_MS_FIELD_NUMBER: _builtins.int
+    DELETE_SEQ_FIELD_NUMBER: _builtins.int
+    PIN_SEQ_FIELD_NUMBER: _builtins.int
+    REACTIONS_FIELD_NUMBER: _builtins.int
+    REPLY_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_REPLY_SEQ_FIELD_NUMBER: _builtins.int
+    as_of_seq: _builtins.int
+    """Up to which seq of the channel every change is in this state."""
+    edit_seq: _builtins.int
+    """The newest edit's event. 0 means: never edited."""
+    edit_time_ms: _builtins.int
+    """When it was edited last, in milliseconds since 1970-01-01 UTC. 0 means: never."""
+    delete_seq: _builtins.int
+    """The event that made it a tombstone. 0 means: it is none. A tombstone has no reactions and is not pinned."""
+    pin_seq: _builtins.int
+    """The event that pinned it. 0 means: it is not pinned."""
+    reply_count: _builtins.int
+    """How many messages stand in its thread, tombstones included."""
+    last_reply_seq: _builtins.int
+    """The newest message in its thread. 0 means: none."""
+    @_builtins.property
+    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reaction]:
+        """Reactions, the emoji that came first before others. At most 50."""
+
+    def __init__(
+        self,
+        *,
+        as_of_seq: _builtins.int = ...,
+        edit_seq: _builtins.int = ...,
+        edit_time_ms: _builtins.int = ...,
+        delete_seq: _builtins.int = ...,
+        pin_seq: _builtins.int = ...,
+        reactions: _abc.Iterable[Global___Reaction] | None = ...,
+        reply_count: _builtins.int = ...,
+        last_reply_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_seq", b"as_of_seq", "delete_seq", b"delete_seq", "edit_seq", b"edit_seq", "edit_time_ms", b"edit_time_ms", "last_reply_seq", b"last_reply_seq", "pin_seq", b"pin_seq", "reactions", b"reactions", "reply_count", b"reply_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageState: _TypeAlias = MessageState  # noqa: Y015
+
+@_typing.final
+class Reaction(_message.Message):
+    """One emoji on a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMOJI_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
+    emoji: _builtins.str
+    """The emoji, as the first user sent it."""
+    count: _builtins.int
+    """How many users put it there."""
+    own: _builtins.bool
+    """True if the caller is among them all."""
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first of them by time, at most 10."""
+
+    def __init__(
+        self,
+        *,
+        emoji: _builtins.str = ...,
+        count: _builtins.int = ...,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+        own: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "emoji", b"emoji", "own", b"own", "user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reaction: _TypeAlias = Reaction  # noqa: Y015
+
+@_typing.final
+class MessageEdited(_message.Message):
+    """The author replaced a message's content. A later edit or the message's deletion empties this one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TARGET_SEQ_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
+    MENTION_ALL_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_FIELD_NUMBER: _builtins.int
+    target_seq: _builtins.int
+    """Which message."""
+    text: _builtins.str
+    """The new text."""
+    mention_all: _builtins.bool
+    """True if it now calls everybody."""
+    superseded: _builtins.bool
+    """True if a later event replaced or deleted this content, which is therefore not here: pass over the event."""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The new attributes."""
+
+    @_builtins.property
+    def mentions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The new mentions."""
+
+    def __init__(
+        self,
+        *,
+        target_seq: _builtins.int = ...,
+        text: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        mentions: _abc.Iterable[_builtins.str] | None = ...,
+        mention_all: _builtins.bool = ...,
+        superseded: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "mention_all", b"mention_all", "mentions", b"mentions", "superseded", b"superseded", "target_seq", b"target_seq", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageEdited: _TypeAlias = MessageEdited  # noqa: Y015
+
+@_typing.final
+class MessageDeleted(_message.Message):
+    """A message became a tombstone: its text is served to nobody any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_SEQ_FIELD_NUMBER: _builtins.int
+    target_seq: _builtins.int
+    """Which message."""
+    def __init__(
+        self,
+        *,
+        target_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target_seq", b"target_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageDeleted: _TypeAlias = MessageDeleted  # noqa: Y015
+
+@_typing.final
+class ReactionChanged(_message.Message):
+    """The actor put an emoji on a message, or took it off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_SEQ_FIELD_NUMBER: _builtins.int
+    EMOJI_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    target_seq: _builtins.int
+    """Which message."""
+    emoji: _builtins.str
+    """The emoji."""
+    added: _builtins.bool
+    """True if it was put there, false if it was taken off."""
+    count: _builtins.int
+    """How many users have it there after this event."""
+    def __init__(
+        self,
+        *,
+        target_seq: _builtins.int = ...,
+        emoji: _builtins.str = ...,
+        added: _builtins.bool = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "count", b"count", "emoji", b"emoji", "target_seq", b"target_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactionChanged: _TypeAlias = ReactionChanged  # noqa: Y015
+
+@_typing.final
+class PinChanged(_message.Message):
+    """The actor pinned a message to the channel, or took the pin away."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_SEQ_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    AUTHOR_ID_FIELD_NUMBER: _builtins.int
+    target_seq: _builtins.int
+    """Which message."""
+    pinned: _builtins.bool
+    """True if it is pinned now."""
+    author_id: _builtins.str
+    """Who wrote the message."""
+    def __init__(
+        self,
+        *,
+        target_seq: _builtins.int = ...,
+        pinned: _builtins.bool = ...,
+        author_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_id", b"author_id", "pinned", b"pinned", "target_seq", b"target_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PinChanged: _TypeAlias = PinChanged  # noqa: Y015
+
+@_typing.final
+class BanChanged(_message.Message):
+    """A user was banned, or the ban was lifted. A member who is banned is removed by the event after it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    BANNED_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Whom it is about."""
+    banned: _builtins.bool
+    """True if the user may not be a member now."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        banned: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["banned", b"banned", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BanChanged: _TypeAlias = BanChanged  # noqa: Y015
+
+@_typing.final
+class InviteChanged(_message.Message):
+    """An invite was made or revoked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITE_ID_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_MS_FIELD_NUMBER: _builtins.int
+    USE_LIMIT_FIELD_NUMBER: _builtins.int
+    invite_id: _builtins.str
+    """Names the invite. Its code cannot be told from it."""
+    revoked: _builtins.bool
+    """True if nobody can join by it any more."""
+    expire_time_ms: _builtins.int
+    """Until when it can be used, in milliseconds since 1970-01-01 UTC."""
+    use_limit: _builtins.int
+    """How many users may join by it. 0 means: any number."""
+    def __init__(
+        self,
+        *,
+        invite_id: _builtins.str = ...,
+        revoked: _builtins.bool = ...,
+        expire_time_ms: _builtins.int = ...,
+        use_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time_ms", b"expire_time_ms", "invite_id", b"invite_id", "revoked", b"revoked", "use_limit", b"use_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InviteChanged: _TypeAlias = InviteChanged  # noqa: Y015
+
+@_typing.final
+class AuthorErased(_message.Message):
+    """Everything that a user wrote in this channel up to here is a tombstone. Reactions of that user stay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Who wrote it. No such user can be found any more."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuthorErased: _TypeAlias = AuthorErased  # noqa: Y015
+
+@_typing.final
+class ChannelDeleted(_message.Message):
+    """The channel ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelDeleted: _TypeAlias = ChannelDeleted  # noqa: Y015
 
 @_typing.final
 class MemberChanged(_message.Message):
@@ -170,22 +587,26 @@ class MemberChanged(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    INVITE_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Whose membership."""
     change: Global___MemberChange.ValueType
     """What happened to it."""
     role: _channel_pb2.Role.ValueType
     """The role after the change. ROLE_UNSPECIFIED when the user is no longer a member."""
+    invite_id: _builtins.str
+    """By which invite the user joined. Empty otherwise."""
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
         change: Global___MemberChange.ValueType = ...,
         role: _channel_pb2.Role.ValueType = ...,
+        invite_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "role", b"role", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "invite_id", b"invite_id", "role", b"role", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,6 +623,8 @@ class ChannelChanged(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     HISTORY_VISIBILITY_FIELD_NUMBER: _builtins.int
     MEMBER_LIMIT_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    SLOW_MODE_SECONDS_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
     """True for the first event of the log."""
     kind: _channel_pb2.ChannelKind.ValueType
@@ -212,6 +635,10 @@ class ChannelChanged(_message.Message):
     """Which past a new member may read."""
     member_limit: _builtins.int
     """How many members the channel may have."""
+    description: _builtins.str
+    """What the channel is about. May be empty."""
+    slow_mode_seconds: _builtins.int
+    """A member may write once in so many seconds. 0 means: any time."""
     def __init__(
         self,
         *,
@@ -220,10 +647,12 @@ class ChannelChanged(_message.Message):
         title: _builtins.str = ...,
         history_visibility: _channel_pb2.HistoryVisibility.ValueType = ...,
         member_limit: _builtins.int = ...,
+        description: _builtins.str = ...,
+        slow_mode_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "history_visibility", b"history_visibility", "kind", b"kind", "member_limit", b"member_limit", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "description", b"description", "history_visibility", b"history_visibility", "kind", b"kind", "member_limit", b"member_limit", "slow_mode_seconds", b"slow_mode_seconds", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%parley/chat/v1/message_requests.proto\x12\x0eparley.chat.v1\"\xcc\x01\n\x12SendMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x46\n\nattributes\x18\x04 \x03(\x0b\x32\x32.parley.chat.v1.SendMessageRequest.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x13SendMessageResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x12\n\nmessage_no\x18\x02 \x01(\x03\x12\x16\n\x0e\x63reate_time_ms\x18\x03 \x01(\x03\x12\x11\n\tduplicate\x18\x04 \x01(\x08\"\"\n\x10\x41\x63kEventsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x13\n\x11\x41\x63kEventsResponse\"2\n\x0fMarkReadRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\"=\n\x10MarkReadResponse\x12\x10\n\x08read_seq\x18\x01 \x01(\x03\x12\x17\n\x0fread_message_no\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%parley/chat/v1/message_requests.proto\x12\x0eparley.chat.v1\"\xa2\x02\n\x12SendMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x46\n\nattributes\x18\x04 \x03(\x0b\x32\x32.parley.chat.v1.SendMessageRequest.AttributesEntry\x12\x10\n\x08mentions\x18\x05 \x03(\t\x12\x13\n\x0bmention_all\x18\x06 \x01(\x08\x12\x14\n\x0creply_to_seq\x18\x07 \x01(\x03\x12\x17\n\x0fthread_root_seq\x18\x08 \x01(\x03\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x13SendMessageResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x12\n\nmessage_no\x18\x02 \x01(\x03\x12\x16\n\x0e\x63reate_time_ms\x18\x03 \x01(\x03\x12\x11\n\tduplicate\x18\x04 \x01(\x08\"\x80\x02\n\x12\x45\x64itMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x46\n\nattributes\x18\x05 \x03(\x0b\x32\x32.parley.chat.v1.EditMessageRequest.AttributesEntry\x12\x10\n\x08mentions\x18\x06 \x03(\t\x12\x13\n\x0bmention_all\x18\x07 \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x13\x45\x64itMessageResponse\x12&\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x16.parley.chat.v1.Change\"R\n\x14\x44\x65leteMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\"?\n\x15\x44\x65leteMessageResponse\x12&\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x16.parley.chat.v1.Change\"_\n\x12\x41\x64\x64ReactionRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\x12\r\n\x05\x65moji\x18\x04 \x01(\t\"=\n\x13\x41\x64\x64ReactionResponse\x12&\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x16.parley.chat.v1.Change\"b\n\x15RemoveReactionRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\x12\r\n\x05\x65moji\x18\x04 \x01(\t\"@\n\x16RemoveReactionResponse\x12&\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x16.parley.chat.v1.Change\"O\n\x11PinMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\"<\n\x12PinMessageResponse\x12&\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x16.parley.chat.v1.Change\"Q\n\x13UnpinMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\">\n\x14UnpinMessageResponse\x12&\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x16.parley.chat.v1.Change\"@\n\x06\x43hange\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x16\n\x0e\x63reate_time_ms\x18\x02 \x01(\x03\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"\"\n\x10\x41\x63kEventsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x13\n\x11\x41\x63kEventsResponse\"2\n\x0fMarkReadRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\"=\n\x10MarkReadResponse\x12\x10\n\x08read_seq\x18\x01 \x01(\x03\x12\x17\n\x0fread_message_no\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +33,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SENDMESSAGEREQUEST_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_SENDMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_EDITMESSAGEREQUEST_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_EDITMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_SENDMESSAGEREQUEST']._serialized_start=58
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=262
-  _globals['_SENDMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_start=213
-  _globals['_SENDMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_end=262
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=264
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=361
-  _globals['_ACKEVENTSREQUEST']._serialized_start=363
-  _globals['_ACKEVENTSREQUEST']._serialized_end=397
-  _globals['_ACKEVENTSRESPONSE']._serialized_start=399
-  _globals['_ACKEVENTSRESPONSE']._serialized_end=418
-  _globals['_MARKREADREQUEST']._serialized_start=420
-  _globals['_MARKREADREQUEST']._serialized_end=470
-  _globals['_MARKREADRESPONSE']._serialized_start=472
-  _globals['_MARKREADRESPONSE']._serialized_end=533
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=348
+  _globals['_SENDMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_start=299
+  _globals['_SENDMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_end=348
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=350
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=447
+  _globals['_EDITMESSAGEREQUEST']._serialized_start=450
+  _globals['_EDITMESSAGEREQUEST']._serialized_end=706
+  _globals['_EDITMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_start=299
+  _globals['_EDITMESSAGEREQUEST_ATTRIBUTESENTRY']._serialized_end=348
+  _globals['_EDITMESSAGERESPONSE']._serialized_start=708
+  _globals['_EDITMESSAGERESPONSE']._serialized_end=769
+  _globals['_DELETEMESSAGEREQUEST']._serialized_start=771
+  _globals['_DELETEMESSAGEREQUEST']._serialized_end=853
+  _globals['_DELETEMESSAGERESPONSE']._serialized_start=855
+  _globals['_DELETEMESSAGERESPONSE']._serialized_end=918
+  _globals['_ADDREACTIONREQUEST']._serialized_start=920
+  _globals['_ADDREACTIONREQUEST']._serialized_end=1015
+  _globals['_ADDREACTIONRESPONSE']._serialized_start=1017
+  _globals['_ADDREACTIONRESPONSE']._serialized_end=1078
+  _globals['_REMOVEREACTIONREQUEST']._serialized_start=1080
+  _globals['_REMOVEREACTIONREQUEST']._serialized_end=1178
+  _globals['_REMOVEREACTIONRESPONSE']._serialized_start=1180
+  _globals['_REMOVEREACTIONRESPONSE']._serialized_end=1244
+  _globals['_PINMESSAGEREQUEST']._serialized_start=1246
+  _globals['_PINMESSAGEREQUEST']._serialized_end=1325
+  _globals['_PINMESSAGERESPONSE']._serialized_start=1327
+  _globals['_PINMESSAGERESPONSE']._serialized_end=1387
+  _globals['_UNPINMESSAGEREQUEST']._serialized_start=1389
+  _globals['_UNPINMESSAGEREQUEST']._serialized_end=1470
+  _globals['_UNPINMESSAGERESPONSE']._serialized_start=1472
+  _globals['_UNPINMESSAGERESPONSE']._serialized_end=1534
+  _globals['_CHANGE']._serialized_start=1536
+  _globals['_CHANGE']._serialized_end=1600
+  _globals['_ACKEVENTSREQUEST']._serialized_start=1602
+  _globals['_ACKEVENTSREQUEST']._serialized_end=1636
+  _globals['_ACKEVENTSRESPONSE']._serialized_start=1638
+  _globals['_ACKEVENTSRESPONSE']._serialized_end=1657
+  _globals['_MARKREADREQUEST']._serialized_start=1659
+  _globals['_MARKREADREQUEST']._serialized_end=1709
+  _globals['_MARKREADRESPONSE']._serialized_start=1711
+  _globals['_MARKREADRESPONSE']._serialized_end=1772
 # @@protoc_insertion_point(module_scope)

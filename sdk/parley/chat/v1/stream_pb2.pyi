@@ -107,6 +107,12 @@ class ConnectRequest(_message.Message):
     GOODBYE_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     REAUTHENTICATE_FIELD_NUMBER: _builtins.int
+    EDIT_MESSAGE_FIELD_NUMBER: _builtins.int
+    DELETE_MESSAGE_FIELD_NUMBER: _builtins.int
+    ADD_REACTION_FIELD_NUMBER: _builtins.int
+    REMOVE_REACTION_FIELD_NUMBER: _builtins.int
+    PIN_MESSAGE_FIELD_NUMBER: _builtins.int
+    UNPIN_MESSAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Chosen by the client and echoed in the Reply. 0 means: send no reply."""
     @_builtins.property
@@ -141,6 +147,30 @@ class ConnectRequest(_message.Message):
     def reauthenticate(self) -> Global___Reauthenticate:
         """Hands in a fresh access token, so that the stream can go on."""
 
+    @_builtins.property
+    def edit_message(self) -> _message_requests_pb2.EditMessageRequest:
+        """As the unary call EditMessage."""
+
+    @_builtins.property
+    def delete_message(self) -> _message_requests_pb2.DeleteMessageRequest:
+        """As the unary call DeleteMessage."""
+
+    @_builtins.property
+    def add_reaction(self) -> _message_requests_pb2.AddReactionRequest:
+        """As the unary call AddReaction."""
+
+    @_builtins.property
+    def remove_reaction(self) -> _message_requests_pb2.RemoveReactionRequest:
+        """As the unary call RemoveReaction."""
+
+    @_builtins.property
+    def pin_message(self) -> _message_requests_pb2.PinMessageRequest:
+        """As the unary call PinMessage."""
+
+    @_builtins.property
+    def unpin_message(self) -> _message_requests_pb2.UnpinMessageRequest:
+        """As the unary call UnpinMessage."""
+
     def __init__(
         self,
         *,
@@ -153,12 +183,18 @@ class ConnectRequest(_message.Message):
         goodbye: Global___Goodbye | None = ...,
         pong: Global___Pong | None = ...,
         reauthenticate: Global___Reauthenticate | None = ...,
+        edit_message: _message_requests_pb2.EditMessageRequest | None = ...,
+        delete_message: _message_requests_pb2.DeleteMessageRequest | None = ...,
+        add_reaction: _message_requests_pb2.AddReactionRequest | None = ...,
+        remove_reaction: _message_requests_pb2.RemoveReactionRequest | None = ...,
+        pin_message: _message_requests_pb2.PinMessageRequest | None = ...,
+        unpin_message: _message_requests_pb2.UnpinMessageRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "pong", b"pong", "reauthenticate", b"reauthenticate", "request", b"request", "send_message", b"send_message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "add_reaction", b"add_reaction", "delete_message", b"delete_message", "edit_message", b"edit_message", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "pin_message", b"pin_message", "pong", b"pong", "reauthenticate", b"reauthenticate", "remove_reaction", b"remove_reaction", "request", b"request", "send_message", b"send_message", "unpin_message", b"unpin_message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "pong", b"pong", "reauthenticate", b"reauthenticate", "request", b"request", "request_id", b"request_id", "send_message", b"send_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "add_reaction", b"add_reaction", "delete_message", b"delete_message", "edit_message", b"edit_message", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "mark_read", b"mark_read", "pin_message", b"pin_message", "pong", b"pong", "reauthenticate", b"reauthenticate", "remove_reaction", b"remove_reaction", "request", b"request", "request_id", b"request_id", "send_message", b"send_message", "unpin_message", b"unpin_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["hello", "send_message", "ack_events", "mark_read", "heartbeat", "goodbye", "pong", "reauthenticate"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["hello", "send_message", "ack_events", "mark_read", "heartbeat", "goodbye", "pong", "reauthenticate", "edit_message", "delete_message", "add_reaction", "remove_reaction", "pin_message", "unpin_message"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -475,6 +511,12 @@ class Reply(_message.Message):
     MARK_READ_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     REAUTHENTICATE_FIELD_NUMBER: _builtins.int
+    EDIT_MESSAGE_FIELD_NUMBER: _builtins.int
+    DELETE_MESSAGE_FIELD_NUMBER: _builtins.int
+    ADD_REACTION_FIELD_NUMBER: _builtins.int
+    REMOVE_REACTION_FIELD_NUMBER: _builtins.int
+    PIN_MESSAGE_FIELD_NUMBER: _builtins.int
+    UNPIN_MESSAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """The request's id."""
     @_builtins.property
@@ -501,6 +543,30 @@ class Reply(_message.Message):
     def reauthenticate(self) -> Global___ReauthenticateResponse:
         """Answer to reauthenticate."""
 
+    @_builtins.property
+    def edit_message(self) -> _message_requests_pb2.EditMessageResponse:
+        """Answer to edit_message."""
+
+    @_builtins.property
+    def delete_message(self) -> _message_requests_pb2.DeleteMessageResponse:
+        """Answer to delete_message."""
+
+    @_builtins.property
+    def add_reaction(self) -> _message_requests_pb2.AddReactionResponse:
+        """Answer to add_reaction."""
+
+    @_builtins.property
+    def remove_reaction(self) -> _message_requests_pb2.RemoveReactionResponse:
+        """Answer to remove_reaction."""
+
+    @_builtins.property
+    def pin_message(self) -> _message_requests_pb2.PinMessageResponse:
+        """Answer to pin_message."""
+
+    @_builtins.property
+    def unpin_message(self) -> _message_requests_pb2.UnpinMessageResponse:
+        """Answer to unpin_message."""
+
     def __init__(
         self,
         *,
@@ -511,12 +577,18 @@ class Reply(_message.Message):
         mark_read: _message_requests_pb2.MarkReadResponse | None = ...,
         heartbeat: Global___HeartbeatResponse | None = ...,
         reauthenticate: Global___ReauthenticateResponse | None = ...,
+        edit_message: _message_requests_pb2.EditMessageResponse | None = ...,
+        delete_message: _message_requests_pb2.DeleteMessageResponse | None = ...,
+        add_reaction: _message_requests_pb2.AddReactionResponse | None = ...,
+        remove_reaction: _message_requests_pb2.RemoveReactionResponse | None = ...,
+        pin_message: _message_requests_pb2.PinMessageResponse | None = ...,
+        unpin_message: _message_requests_pb2.UnpinMessageResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "reauthenticate", b"reauthenticate", "result", b"result", "send_message", b"send_message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "add_reaction", b"add_reaction", "delete_message", b"delete_message", "edit_message", b"edit_message", "error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "pin_message", b"pin_message", "reauthenticate", b"reauthenticate", "remove_reaction", b"remove_reaction", "result", b"result", "send_message", b"send_message", "unpin_message", b"unpin_message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "reauthenticate", b"reauthenticate", "request_id", b"request_id", "result", b"result", "send_message", b"send_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_events", b"ack_events", "add_reaction", b"add_reaction", "delete_message", b"delete_message", "edit_message", b"edit_message", "error", b"error", "heartbeat", b"heartbeat", "mark_read", b"mark_read", "pin_message", b"pin_message", "reauthenticate", b"reauthenticate", "remove_reaction", b"remove_reaction", "request_id", b"request_id", "result", b"result", "send_message", b"send_message", "unpin_message", b"unpin_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["error", "send_message", "ack_events", "mark_read", "heartbeat", "reauthenticate"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["error", "send_message", "ack_events", "mark_read", "heartbeat", "reauthenticate", "edit_message", "delete_message", "add_reaction", "remove_reaction", "pin_message", "unpin_message"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 

@@ -1,0 +1,102 @@
+"""Taking deleted text out of the log. Readers are not served it any more by then; this empties the rows."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from parley_server.chat import codec
+from parley_server.chat.event import AuthorErased, ChannelDeleted, Event, MessageDeleted
+from parley_server.chat.message_view import erased
+from parley_server.ports.message_log import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parley_server.ports.message_log import MessageLog, Row
+    from parley_server.ports.projections import Projections
+
+PAGE_ROWS = 256
+PAGE_BYTES = 1024 * 1024
+DUE_PAGE = 100
+
+log = structlog.get_logger()
+
+
+class Eraser:
+    """Empties rows that events of the kinds MessageDeleted, AuthorErased and ChannelDeleted took back.
+
+    What is due is derived from the log, so nothing is forgotten by a crash: `sweep` finds it again.
+    """
+
+    def __init__(self, message_log: MessageLog, projections: Projections) -> None:
+        self._log = message_log
+        self._projections = projections
+        self._due = asyncio.Event()
+
+    async def erase_now(self, event: Event) -> None:
+        """Erase what a MessageDeleted took back. Others, which may be long work, are left to `keep_sweeping`.
+
+        Never raises for a store that does not answer: the erasure stays due.
+        """
+        if not isinstance(event.body, MessageDeleted):
+            self._due.set()
+            return
+        try:
+            await self._erase(event)
+        except StoreUnavailable as error:
+            log.error("not erased yet", channel_id=event.channel_id, seq=event.seq, error=str(error))
+            self._due.set()
+
+    async def sweep(self) -> None:
+        """Erase all that is due. Raises StoreUnavailable."""
+        after = ("", 0)
+        while due := await self._projections.erasures_due(after=after, limit=DUE_PAGE):
+            for channel_id, seq in due:
+                for row in await self._log.pick(channel_id, (seq,)):
+                    await self._erase(codec.event_of(row))
+            after = due[-1]
+
+    async def keep_sweeping(self, *, every_seconds: float) -> None:
+        """Sweep at once, when something became due, and every so often. Runs until cancelled."""
+        while True:
+            self._due.clear()
+            try:
+                await self.sweep()
+            except StoreUnavailable as error:
+                log.error("erasing goes on later", error=str(error))
+            try:
+                async with asyncio.timeout(every_seconds):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+
+    async def _erase(self, event: Event) -> None:
+        channel_id = event.channel_id
+        match event.body:
+            case MessageDeleted(target_seq=target_seq):
+                seqs = (target_seq, *await self._projections.edits_of(channel_id, target_seq))
+                await self._empty(channel_id, list(await self._log.pick(channel_id, seqs)))
+            case AuthorErased(user_id=user_id):
+                await self._walk(channel_id, event.seq, lambda written: written.actor_id == user_id)
+            case ChannelDeleted():
+                await self._walk(channel_id, event.seq, lambda _written: True)
+        await self._projections.erasure_done(channel_id, event.seq)
+
+    async def _walk(self, channel_id: str, to_seq: int, concerned: Callable[[Event], bool]) -> None:
+        from_seq = 1
+        while from_seq <= to_seq:
+            page = await self._log.read(channel_id, from_seq, to_seq, limit=PAGE_ROWS, limit_bytes=PAGE_BYTES)
+            if not page.rows:
+                return
+            await self._empty(channel_id, [row for row in page.rows if concerned(codec.event_of(row))])
+            from_seq = page.rows[-1].seq + 1
+
+    async def _empty(self, channel_id: str, rows: list[Row]) -> None:
+        emptied = [replace(row, event=erased(row.event)) for row in rows]
+        changed = [new for new, old in zip(emptied, rows, strict=True) if new.event != old.event]
+        if changed:
+            await self._log.erase(channel_id, changed)
