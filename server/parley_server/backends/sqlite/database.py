@@ -106,9 +106,10 @@ class ChatDatabase:
     async def compact(self) -> None:
         """Leave nothing in the files of what was overwritten or deleted before this call.
 
-        All deleted bytes are zeroed in the pages as they are written (`secure_delete`); older copies of these
-        pages are in the write-ahead log, which is emptied here. Meanwhile nothing else is written. Raises
-        StoreUnavailable, after some seconds too if somebody reads all the time.
+        Writes the whole file anew, for nothing less is enough: where a page was split, copies of its rows
+        stay in what is unused of it, whatever `secure_delete` says. Then the write-ahead log is emptied,
+        which holds older copies of pages. Takes some seconds per gigabyte, in which nothing else is written, and
+        twice the file's size of disk. Raises StoreUnavailable; the file is as good as before then.
         """
         await self.write(_COMPACT, None)
 
@@ -124,6 +125,12 @@ class _CompactWrite(Write[None, None]):
     alone = True
 
     def run(self, connection: apsw.Connection, requests: Sequence[None]) -> list[Exception | None]:
+        # The copy that is made on the way would not fit into memory.
+        connection.pragma("temp_store", "file")
+        try:
+            connection.execute("VACUUM")
+        finally:
+            connection.pragma("temp_store", "memory")
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return [None] * len(requests)
 
@@ -166,7 +173,6 @@ def _prepare(connection: apsw.Connection, path: str) -> None:
     connection.execute("PRAGMA synchronous = EXTRA", can_cache=False)
     connection.pragma("journal_mode", "wal")
     connection.pragma("journal_size_limit", 64 << 20)
-    connection.pragma("secure_delete", True)
     connection.pragma("cache_size", -65536)
     connection.pragma("temp_store", "memory")
     connection.execute(f"PRAGMA synchronous = {DURABLE}", can_cache=False)

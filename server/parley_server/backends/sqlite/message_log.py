@@ -107,6 +107,10 @@ class SqliteMessageLog:
         """See MessageLog, and ChatDatabase."""
         await self._database.compact()
 
+    async def channels(self) -> int:
+        """How many channels have a log."""
+        return await self._database.read(_channels)
+
     async def fanned(self, channel_id: str) -> int:
         """See MessageLog."""
         return await self._database.read(_fanned, channel_id)
@@ -214,24 +218,35 @@ _COMMITTED: Final = Committed()
 
 
 class _EraseWrite(Write[tuple[str, "Sequence[Row]"], None]):
-    """Digest and table are compared: what a row is never changes, only what it says."""
+    """Digest and table are compared: what a row is never changes, only what it says.
+
+    What is overwritten is zeroed at once, in pages that become free too. That is most of it; for the rest see
+    ChatDatabase.compact.
+    """
 
     def run(
         self, connection: apsw.Connection, requests: Sequence[tuple[str, Sequence[Row]]]
     ) -> list[Exception | None]:
-        for channel_id, rows in requests:
-            key = find_key(connection, channel_id)
-            if key is None:
-                continue
-            place = key << SEQ_BITS
-            for row in rows:
-                if 1 <= row.seq <= LARGEST_SEQ:
-                    table = "log_message" if row.is_message else "log_other"
-                    connection.execute(
-                        f"UPDATE {table} SET event = ? WHERE place = ? AND digest = ?",
-                        (row.event, place + row.seq, row.digest),
-                    )
+        # Only here: it makes every other write dearer. It acts while it is compiled, see Writer.
+        connection.execute("PRAGMA secure_delete = ON", can_cache=False)
+        try:
+            for channel_id, rows in requests:
+                key = find_key(connection, channel_id)
+                if key is not None:
+                    self._erase(connection, key << SEQ_BITS, rows)
+        finally:
+            connection.execute("PRAGMA secure_delete = OFF", can_cache=False)
         return [None] * len(requests)
+
+    def _erase(self, connection: apsw.Connection, place: int, rows: Sequence[Row]) -> None:
+        for row in rows:
+            # The places beyond a channel's are another channel's.
+            if 1 <= row.seq <= LARGEST_SEQ:
+                table = "log_message" if row.is_message else "log_other"
+                connection.execute(
+                    f"UPDATE {table} SET event = ? WHERE place = ? AND digest = ?",
+                    (row.event, place + row.seq, row.digest),
+                )
 
 
 class _MarkFannedWrite(Write[tuple[str, int], None]):
@@ -276,6 +291,10 @@ def _head(connection: apsw.Connection, channel_id: str) -> int:
         "SELECT head FROM log_head WHERE channel = " + KEY_OF, (channel_id,)
     ).get
     return head or 0
+
+
+def _channels(connection: apsw.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM log_head WHERE head > 0").get)
 
 
 def _fanned(connection: apsw.Connection, channel_id: str) -> int:
