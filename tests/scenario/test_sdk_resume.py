@@ -178,6 +178,49 @@ async def test_away_during_much_and_many_changes(node: NodeProcess) -> None:
             assert len(after.events) > 1_200
 
 
+async def test_after_a_reset_the_end_of_a_known_channel_is_told(node: NodeProcess) -> None:
+    """The program learns that it is no member any more, also where it came back meanwhile and was removed
+    again; of a channel that came and went while it was away it hears nothing.
+
+    Planted once: former channels that a reset names passed over; and, both at once, such channels not named
+    by the server and not missed by the client.
+    """
+    tokens = await parley.sign_up(node.address, "bob", PASSWORD)
+    state = parley.MemoryState()
+    async with _client(node.address, "alice") as alice:
+        stays, left, twice = [await alice.create_group(title, ["bob"]) for title in ("s", "l", "t")]
+        async with parley.connect(node.address, token=tokens, state=state) as bob:
+            before = Reader(bob)
+            await bob.events().ready()
+            for channel in (stays, left, twice):
+                await before.until(channel.id, await _write(channel, 1))
+            before.events[-1].ack()
+        starts = {event.channel_id: event.seq for event in reversed(before.events)}
+        ends = {left.id: (await left.remove("bob")).head_seq}
+        await twice.remove("bob")
+        await twice.add(["@bob"])
+        ends[twice.id] = (await twice.remove("bob")).head_seq
+        fleeting = await alice.create_group("f", ["bob"])
+        await fleeting.remove("bob")
+        for channel in (left, twice, fleeting):
+            await _write(channel, 2)
+        await node.kill()
+        await node.start()
+        async with parley.connect(node.address, token=tokens, state=state) as bob:
+            after = Reader(bob)
+            after.events = [*before.events]
+            for channel_id, seq in ends.items():
+                await after.until(channel_id, seq)
+            await after.until(stays.id, await _write(stays, 1))
+            assert await after.findings(**starts) == []
+            for channel_id in ends:
+                last = [event for event in after.events if event.channel_id == channel_id][-1]
+                assert last.seq == ends[channel_id]
+                assert isinstance(last, parley.MemberEvent)
+                assert (last.change, last.user_id) == (parley.MemberChange.REMOVED, tokens.user_id)
+            assert fleeting.id not in {event.channel_id for event in after.events}
+
+
 async def test_of_two_servers_the_next_is_used_when_one_is_gone(start_node: StartNode) -> None:
     """Stream and calls go on there, and come back. Against: the stream moves and calls do not."""
     node = await start_node(**QUICK)

@@ -74,6 +74,9 @@ class Joins:
                     cause = ResetCause.EPOCH_CHANGED
         if cause is not None or cursor is None:
             resume: Resume = Reset(cause or ResetCause.NO_CURSOR)
+            # A channel that the device knows and its user has left is named as well, with its end. Of one
+            # that came and went while it was away the device need not hear.
+            heads.update(await self._left(user_id, known, heads))
         else:
             for channel_id in changed:
                 if channel_id not in heads and (former := await self._heads.one(user_id, channel_id)):
@@ -101,6 +104,15 @@ class Joins:
     async def cursor(self, user_id: str) -> FeedCursor:
         """The user's newest cursor. Raises StoreUnavailable."""
         return await self._feed.cursor(user_id)
+
+    async def _left(
+        self, user_id: str, known: Mapping[str, int], heads: Mapping[str, Head]
+    ) -> dict[str, Head]:
+        left: dict[str, Head] = {}
+        for channel_id in known:
+            if channel_id not in heads and (former := await self._heads.one(user_id, channel_id)):
+                left[channel_id] = former
+        return left
 
     async def _changed(self, user_id: str, cursor: FeedCursor, now: FeedCursor) -> list[str]:
         if cursor == now:
