@@ -38,9 +38,27 @@ if TYPE_CHECKING:
     from parley._device import Device
     from parley._errors import Disconnected, OutboxFull, ParleyError, TimedOut, Unreachable, Violation
     from parley._event_stream import EventStream
-    from parley._events import ChannelEvent, Event, MemberEvent, Message, MessageEvent, UnknownEvent
+    from parley._events import (
+        AuthorErasedEvent,
+        BanEvent,
+        ChannelDeletedEvent,
+        ChannelEvent,
+        DeleteEvent,
+        EditEvent,
+        Event,
+        InviteEvent,
+        MemberEvent,
+        Message,
+        MessageEvent,
+        PinEvent,
+        ReactionEvent,
+        UnknownEvent,
+    )
     from parley._inbox import InboxEntry
+    from parley._invite import Ban, Invite
     from parley._login import log_in, sign_up
+    from parley._message_calls import Change, Placed
+    from parley._message_state import MessageState, Reaction
     from parley._reasons import (
         AccountSuspended,
         BadCredentials,
@@ -96,11 +114,14 @@ if TYPE_CHECKING:
         UserNotFound,
         WrongPassword,
     )
+    from parley._relations import BlockedUser, Contact
     from parley._sent import Outcome, Sent, WaitingMessage
     from parley._session import ChannelHead
     from parley._sqlite_state import SqliteState
     from parley._state import MemoryState, State, StateError, StoredState
     from parley._stored import Stored
+    from parley._timeline import Timeline, TimelineSettings
+    from parley._timeline_message import TimelineMessage
     from parley._tokens import Tokens
     from parley._transport import Tls
     from parley._user import User
@@ -119,14 +140,57 @@ _HOMES = {
         "ReadPosition",
         "Role",
     ),
-    "_client": ("Client", "connect"),
-    "_client_status": ("ClientStatus", "Phase"),
+    "_client": (
+        "Client",
+        "connect",
+    ),
+    "_client_status": (
+        "ClientStatus",
+        "Phase",
+    ),
     "_device": ("Device",),
-    "_errors": ("Disconnected", "OutboxFull", "ParleyError", "TimedOut", "Unreachable", "Violation"),
+    "_errors": (
+        "Disconnected",
+        "OutboxFull",
+        "ParleyError",
+        "TimedOut",
+        "Unreachable",
+        "Violation",
+    ),
     "_event_stream": ("EventStream",),
-    "_events": ("ChannelEvent", "Event", "MemberEvent", "Message", "MessageEvent", "UnknownEvent"),
+    "_events": (
+        "AuthorErasedEvent",
+        "BanEvent",
+        "ChannelDeletedEvent",
+        "ChannelEvent",
+        "DeleteEvent",
+        "EditEvent",
+        "Event",
+        "InviteEvent",
+        "MemberEvent",
+        "Message",
+        "MessageEvent",
+        "PinEvent",
+        "ReactionEvent",
+        "UnknownEvent",
+    ),
     "_inbox": ("InboxEntry",),
-    "_login": ("log_in", "sign_up"),
+    "_invite": (
+        "Ban",
+        "Invite",
+    ),
+    "_login": (
+        "log_in",
+        "sign_up",
+    ),
+    "_message_calls": (
+        "Change",
+        "Placed",
+    ),
+    "_message_state": (
+        "MessageState",
+        "Reaction",
+    ),
     "_reasons": (
         "AccountSuspended",
         "BadCredentials",
@@ -178,29 +242,53 @@ _HOMES = {
         "UnknownRequest",
         "UserBanned",
         "UserDeleted",
-        "UsernameTaken",
         "UserNotFound",
+        "UsernameTaken",
         "WrongPassword",
     ),
-    "_sent": ("Outcome", "Sent", "WaitingMessage"),
+    "_relations": (
+        "BlockedUser",
+        "Contact",
+    ),
+    "_sent": (
+        "Outcome",
+        "Sent",
+        "WaitingMessage",
+    ),
     "_session": ("ChannelHead",),
     "_sqlite_state": ("SqliteState",),
-    "_state": ("MemoryState", "State", "StateError", "StoredState"),
+    "_state": (
+        "MemoryState",
+        "State",
+        "StateError",
+        "StoredState",
+    ),
     "_stored": ("Stored",),
+    "_timeline": ("Timeline", "TimelineSettings"),
+    "_timeline_message": ("TimelineMessage",),
     "_tokens": ("Tokens",),
     "_transport": ("Tls",),
     "_user": ("User",),
-    "_uuid7": ("derived_id", "new_id"),
+    "_uuid7": (
+        "derived_id",
+        "new_id",
+    ),
 }
 
 __all__ = [
     "AccountSuspended",
     "Administration",
     "Advice",
+    "AuthorErasedEvent",
     "BadCredentials",
+    "Ban",
+    "BanEvent",
     "Blocked",
+    "BlockedUser",
+    "Change",
     "Channel",
     "ChannelBusy",
+    "ChannelDeletedEvent",
     "ChannelEvent",
     "ChannelFull",
     "ChannelHead",
@@ -210,11 +298,14 @@ __all__ = [
     "Client",
     "ClientIdReused",
     "ClientStatus",
+    "Contact",
+    "DeleteEvent",
     "Device",
     "DeviceNotFound",
     "DeviceRevoked",
     "DirectChannel",
     "Disconnected",
+    "EditEvent",
     "EditWindowOver",
     "Event",
     "EventStream",
@@ -224,6 +315,8 @@ __all__ = [
     "InboxEntry",
     "Internal",
     "InvalidField",
+    "Invite",
+    "InviteEvent",
     "InviteNotFound",
     "LastOperator",
     "LastOwner",
@@ -237,6 +330,7 @@ __all__ = [
     "MessageEvent",
     "MessageIdExpired",
     "MessageNotFound",
+    "MessageState",
     "NestedThread",
     "NodeStopping",
     "NotAuthor",
@@ -245,7 +339,11 @@ __all__ = [
     "Outcome",
     "ParleyError",
     "Phase",
+    "PinEvent",
+    "Placed",
     "RateLimited",
+    "Reaction",
+    "ReactionEvent",
     "ReadPosition",
     "RefreshTokenInvalid",
     "RefreshTokenReused",
@@ -266,6 +364,9 @@ __all__ = [
     "Stored",
     "StoredState",
     "TimedOut",
+    "Timeline",
+    "TimelineMessage",
+    "TimelineSettings",
     "Tls",
     "TokenExpired",
     "TokenInvalid",

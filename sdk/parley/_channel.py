@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from parley._channel_info import ChannelInfo, Member, ReadPosition, channel_info_of, member_of
 from parley._events import Event, MessageEvent, event_of, message_of
+from parley._group_calls import GroupCalls
+from parley._message_calls import LARGEST_PAGE, MessageCalls, Placed, seq_of
 from parley._uuid7 import new_id
 from parley.channel.v1 import channel_service_pb2
 from parley.chat.v1 import chat_service_pb2, message_requests_pb2
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
     from parley._sent import Sent
     from parley._user import User
 
-_LARGEST_PAGE = 200
 
-
-class Channel:
+class Channel(MessageCalls, GroupCalls):
     """A channel of the user; `id` names it. Making one asks the server nothing.
 
     All methods raise ParleyError when a call fails: `ChannelNotFound` when there is no such channel, or
@@ -41,10 +41,18 @@ class Channel:
         text: str,
         *,
         attributes: Mapping[str, str] | None = None,
+        mentions: Iterable[User | str] = (),
+        mention_all: bool = False,
+        reply_to: int | Placed = 0,
+        thread: int | Placed = 0,
         client_message_id: str | None = None,
         timeout_seconds: float | None = None,
     ) -> Sent:
         """Write a message, at most 100,000 code points, and wait until it is durable on the server.
+
+        `mentions` (at most 50 profiles, ids or "@name") are called, as far as they are members; with
+        `mention_all` everybody is, which in a group needs the role admin. `reply_to` is the message that this
+        one answers, `thread` the one in whose thread it stands: given by seq, or as what holds it.
 
         The message goes to the outbox first: it is in the state store before it is sent. There it stays
         until the server answers, and is tried again with the same id, so it is written at most once.
@@ -56,10 +64,21 @@ class Channel:
         joins it.
 
         Raises `InvalidField` for a text or attributes that the server refuses, `ClientIdReused` when the id
-        was used for another message, `OutboxFull`, and other errors as the server gives them; the outbox
-        has then forgotten the message. What the user has to see to (log in again) leaves it there.
+        was used for another message, `OutboxFull`, `MessageNotFound`, `MessageDeleted` and `NestedThread` for
+        `reply_to` and `thread`, and other errors as the server gives them; the outbox has then forgotten the
+        message. What the user has to see to (log in again) leaves it there.
         """
-        letter = await self._link.outbox.add(self._request(text, attributes, client_message_id))
+        request = message_requests_pb2.SendMessageRequest(
+            channel_id=self.id,
+            client_message_id=client_message_id or new_id(),
+            text=text,
+            attributes=attributes or {},
+            mentions=await self._mentions(mentions),
+            mention_all=mention_all,
+            reply_to_seq=seq_of(reply_to),
+            thread_root_seq=seq_of(thread),
+        )
+        letter = await self._link.outbox.add(request)
         return await self._link.outbox.answer(letter, self._link.seconds(timeout_seconds))
 
     async def post(
@@ -67,24 +86,29 @@ class Channel:
         text: str,
         *,
         attributes: Mapping[str, str] | None = None,
+        mentions: Iterable[User | str] = (),
+        mention_all: bool = False,
+        reply_to: int | Placed = 0,
+        thread: int | Placed = 0,
         client_message_id: str | None = None,
     ) -> str:
         """Put a message into the outbox and return its id at once, also without a connection.
 
-        It is in the state store when this returns, and sent as `send` does. `client.result(id)`, and
+        It is in the state store when this returns, and sent as `send` does. Only mentions written "@name" are
+        looked up at the server before. `client.result(id)`, and
         `on_outcome` of `connect`, tell what came of it. Raises `OutboxFull`, `ClientIdReused`.
         """
-        return (await self._link.outbox.add(self._request(text, attributes, client_message_id))).message_id
-
-    def _request(
-        self, text: str, attributes: Mapping[str, str] | None, client_message_id: str | None
-    ) -> message_requests_pb2.SendMessageRequest:
-        return message_requests_pb2.SendMessageRequest(
+        request = message_requests_pb2.SendMessageRequest(
             channel_id=self.id,
             client_message_id=client_message_id or new_id(),
             text=text,
             attributes=attributes or {},
+            mentions=await self._mentions(mentions),
+            mention_all=mention_all,
+            reply_to_seq=seq_of(reply_to),
+            thread_root_seq=seq_of(thread),
         )
+        return (await self._link.outbox.add(request)).message_id
 
     async def history(self, limit: int | None = 100, before_seq: int = 0) -> AsyncIterator[MessageEvent]:
         """Messages, newest first: at most `limit` (None: all), only those before `before_seq` (0: all)."""
@@ -94,7 +118,7 @@ class Channel:
         request = chat_service_pb2.ListMessagesRequest(
             channel_id=self.id,
             before_seq=before_seq,
-            page_size=_LARGEST_PAGE if limit is None else min(limit, _LARGEST_PAGE),
+            page_size=LARGEST_PAGE if limit is None else min(limit, LARGEST_PAGE),
         )
         pages = self._link.pages(self._link.chat.ListMessages, request, lambda page: page.events)
         async for event in pages:
@@ -107,15 +131,10 @@ class Channel:
     async def event_range(self, from_seq: int = 0, to_seq: int = 0) -> AsyncIterator[Event]:
         """Events from `from_seq` (0: the first) to `to_seq` (0: the newest), oldest first."""
         request = chat_service_pb2.ListEventsRequest(
-            channel_id=self.id, from_seq=from_seq, to_seq=to_seq, page_size=_LARGEST_PAGE
+            channel_id=self.id, from_seq=from_seq, to_seq=to_seq, page_size=LARGEST_PAGE
         )
         async for event in self._link.pages(self._link.chat.ListEvents, request, lambda page: page.events):
             yield event_of(event)
-
-    async def message(self, seq: int) -> MessageEvent:
-        """The message at `seq`. Raises `MessageNotFound` when there is none that the user may see."""
-        request = chat_service_pb2.GetMessageRequest(channel_id=self.id, seq=seq)
-        return message_of((await self._link.call(self._link.chat.GetMessage, request)).event)
 
     async def info(self) -> ChannelInfo:
         """The channel's title, settings and head as they are now."""
@@ -124,7 +143,7 @@ class Channel:
 
     async def members(self) -> AsyncIterator[Member]:
         """The members by user id, with how far each has read."""
-        request = channel_service_pb2.ListMembersRequest(channel_id=self.id, page_size=_LARGEST_PAGE)
+        request = channel_service_pb2.ListMembersRequest(channel_id=self.id, page_size=LARGEST_PAGE)
         pages = self._link.pages(self._link.channels.ListMembers, request, lambda page: page.members)
         async for member in pages:
             yield member_of(member)

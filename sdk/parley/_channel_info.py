@@ -50,6 +50,7 @@ class MemberChange(_OfTheContract):
     ADDED = 1
     LEFT = 2
     REMOVED = 3
+    ROLE_CHANGED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class ChannelInfo:
     """A channel as it was when the server answered. `title` is empty for direct channels.
 
     `head_seq` is the newest event's seq, `head_message_no` the number of messages up to it.
-    `create_time_ms` is in milliseconds since 1970-01-01 UTC.
+    `create_time_ms` is in milliseconds since 1970-01-01 UTC. With `slow_mode_seconds`, a member may write
+    once in so many seconds; 0: any time. `pinned_seqs`, the newest pin first, are told by `Channel.info` and
+    `Channel.update` only, and empty otherwise.
     """
 
     channel_id: str
@@ -70,6 +73,9 @@ class ChannelInfo:
     member_limit: int
     head_seq: int
     head_message_no: int
+    description: str = ""
+    slow_mode_seconds: int = 0
+    pinned_seqs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,9 @@ def channel_info_of(channel: channel_pb2.Channel) -> ChannelInfo:
         member_limit=channel.member_limit,
         head_seq=channel.head_seq,
         head_message_no=channel.head_message_no,
+        description=channel.description,
+        slow_mode_seconds=channel.slow_mode_seconds,
+        pinned_seqs=tuple(channel.pinned_seqs),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from parley._account_calls import AccountCalls
 from parley._administration import Administration
 from parley._channel import Channel
 from parley._channel_info import ChannelInfo, HistoryVisibility, channel_info_of
@@ -17,6 +18,7 @@ from parley._directory import Directory
 from parley._errors import TimedOut
 from parley._inbox import InboxEntry, inbox_entry_of
 from parley._link import Link
+from parley._relations import RelationCalls
 from parley._state import MemoryState
 from parley._user import User, user_of
 from parley._uuid7 import new_id
@@ -109,7 +111,7 @@ def connect(
     )
 
 
-class Client:
+class Client(RelationCalls, AccountCalls):
     """One user's connection. `connect` makes it; it must be made on a running event loop and used only there.
 
     All methods raise ParleyError when a call fails. Calls that fail for a passing reason are repeated by
@@ -256,6 +258,15 @@ class Client:
             client_channel_id=client_channel_id or new_id(),
         )
         response = await self._link.call(self._link.channels.CreateChannel, request)
+        return self.channel(response.channel.channel_id)
+
+    async def join(self, code: str) -> Channel:
+        """Become a member of a group by an invite's code. Joining again changes nothing.
+
+        Raises `InviteNotFound` for an invite that is unknown, over, or not for the user; `ChannelFull`.
+        """
+        request = channel_service_pb2.JoinChannelRequest(code=code)
+        response = await self._link.call(self._link.channels.JoinChannel, request)
         return self.channel(response.channel.channel_id)
 
     async def channels(self) -> AsyncIterator[ChannelInfo]:

@@ -30,7 +30,7 @@ from parley.chat.v1 import chat_service_pb2_grpc
 from parley.user.v1 import user_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from google.protobuf.message import Message
@@ -122,8 +122,11 @@ class Link:
         self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
     ) -> Response:
         """Make a unary call as the user, again if it fails for a passing reason. Raises ParleyError."""
-        patience = Patience(self._timeout_seconds, attempts_limit=_ATTEMPTS_LIMIT)
-        return await persist(patience, lambda seconds: self._attempt(method, request, seconds))
+        return await self.persist(lambda seconds: self.attempt(method, request, seconds))
+
+    async def persist(self, attempt: Callable[[float], Awaitable[Item]]) -> Item:
+        """Make `attempt(timeout_seconds)` as often as a call of this client is made. Raises ParleyError."""
+        return await persist(Patience(self._timeout_seconds, attempts_limit=_ATTEMPTS_LIMIT), attempt)
 
     async def pages(
         self,
@@ -153,9 +156,9 @@ class Link:
             if stream is not None:
                 with suppress(StreamCut):
                     return await stream.mark_read(request, seconds)
-            return await self._attempt(self.chat.MarkRead, request, seconds)
+            return await self.attempt(self.chat.MarkRead, request, seconds)
 
-        return await persist(Patience(self._timeout_seconds, attempts_limit=_ATTEMPTS_LIMIT), attempt)
+        return await self.persist(attempt)
 
     async def _send_once(
         self, request: message_requests_pb2.SendMessageRequest, attempts: int
@@ -165,7 +168,7 @@ class Link:
         if stream is not None:
             with suppress(StreamCut):
                 return await stream.send_message(request, _ATTEMPT_SECONDS)
-        return await self._attempt(self.chat.SendMessage, request, _ATTEMPT_SECONDS)
+        return await self.attempt(self.chat.SendMessage, request, _ATTEMPT_SECONDS)
 
     def _stream_for(self, attempts: int) -> Stream | None:
         # Repetitions go by unary calls: they do not depend on whatever holds the stream up.
@@ -247,9 +250,10 @@ class Link:
         if self._closed:
             raise RuntimeError("this client is closed: make a new one with parley.connect")
 
-    async def _attempt(
+    async def attempt(
         self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request, seconds: float
     ) -> Response:
+        """Make a unary call as the user once; twice where the token had to be renewed. Raises ParleyError."""
         self._check_open()
         token = await self.renewal.access_token()
         address = self._transport.servers.current
