@@ -66,7 +66,7 @@ def require_files(sockets: int) -> None:
         if hard != resource.RLIM_INFINITY and hard < needed:
             raise MachineUnfit(
                 f"{sockets} sessions need {needed} open files, and `ulimit -n` allows {hard}. "
-                f"Raise it (as root: ulimit -n {needed}), or leave out scenario c."
+                f"Raise it (as root: ulimit -n {needed}), or choose other scenarios (--only)."
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

@@ -25,10 +25,10 @@ from parley_server.backends.sqlite.projections import SqliteProjections
 from parley_server.chat import codec
 from parley_server.chat.channel import decide
 from parley_server.chat.channel_state import ChannelState
-from parley_server.chat.known_ids import KnownIds
 from parley_server.chat.channels import direct_channel_id, group_channel_id
 from parley_server.chat.command import CreateChannel
 from parley_server.chat.event import ChannelKind, Event, HistoryVisibility, MessagePosted
+from parley_server.chat.known_ids import KnownIds
 from parley_server.chat.message_rules import digest_of
 from parley_server.ports.message_log import Committed
 

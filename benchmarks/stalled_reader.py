@@ -27,7 +27,9 @@ SETTING = (
 ROUND_SLACK_SECONDS = 120.0
 FILLING_TEXT_BYTES = 3000
 GROWTH_LIMIT_MIB = 4.0
-"""Kept in memory, the events of the full scale's stall would be 36 MB without what Python needs for each."""
+"""Kept in memory, the events of the full scale's stall would be 36 MB without what Python needs for each; a
+node that was made to keep them missed this after 12 s.
+"""
 MIB = 1024 * 1024
 
 

@@ -48,7 +48,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> bytes:
         cwd=repository,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
