@@ -4,82 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import random
-from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from parley_server.chat.event import (
     ChannelChanged,
     ChannelKind,
     Event,
-    EventBody,
     HistoryVisibility,
-    MemberChange,
-    MemberChanged,
     MessagePosted,
     Role,
 )
-from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow, Projections, Window
-from parley_server.testing.projected_log import FIRST_MS, LogWriter, ProjectedModel
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-EVERYBODY = 1 << 30
-
-
-_bodies = st.one_of(
-    st.just(MessagePosted("hi")),
-    st.builds(
-        MemberChanged,
-        user_id=st.sampled_from(["ann", "bob", "cyd"]),
-        change=st.just(MemberChange.ADDED),
-        role=st.sampled_from(list(Role)),
-    ),
-    st.builds(
-        MemberChanged,
-        user_id=st.sampled_from(["ann", "bob", "cyd"]),
-        change=st.sampled_from([MemberChange.LEFT, MemberChange.REMOVED]),
-        role=st.none(),
-    ),
-    st.builds(
-        ChannelChanged,
-        created=st.just(False),
-        kind=st.just(ChannelKind.GROUP),
-        title=st.sampled_from(["", "가나다", "🧵"]),
-        history_visibility=st.sampled_from(list(HistoryVisibility)),
-        member_limit=st.integers(1, 500),
-    ),
-)
+from parley_server.ports.projections import ChannelRow, InboxRow, MemberRow, Window
+from parley_server.testing.projected_groups_contract import ProjectedGroupsContract
+from parley_server.testing.projected_histories_contract import ProjectedHistoriesContract
+from parley_server.testing.projected_log import FIRST_MS, LogWriter
+from parley_server.testing.projected_messages_contract import ProjectedMessagesContract
+from parley_server.testing.projected_model import ProjectedModel
+from parley_server.testing.projections_suite import EVERYBODY
 
 
-class ProjectionsContract(ABC):
+class ProjectionsContract(ProjectedMessagesContract, ProjectedGroupsContract, ProjectedHistoriesContract):
     """Every test of every Projections. `make` opens an empty one."""
-
-    @abstractmethod
-    async def make(self) -> Projections:
-        """Empty projections."""
-
-    async def discard(self, projections: Projections) -> None:
-        """Close what `make` or `reopen` opened."""
-        return
-
-    async def reopen(self, projections: Projections) -> Projections:
-        """Close and open again. A store that ends with its process returns it as it is."""
-        return projections
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Projections]:
-        """Projections for the length of a block."""
-        projections = await self.make()
-        try:
-            yield projections
-        finally:
-            await self.discard(projections)
 
     async def test_what_was_never_seen_is_empty(self) -> None:
         async with self.opened() as projections:
@@ -386,47 +332,3 @@ class ProjectionsContract(ABC):
                 present = [row for row in model.members().values() if row.role is not None]
                 found = await projections.members(log.channel_id, after_user_id="", limit=EVERYBODY)
                 assert list(found) == sorted(present, key=lambda row: row.user_id)
-
-    @settings(
-        max_examples=40,
-        deadline=None,
-        suppress_health_check=[
-            HealthCheck.differing_executors,
-            HealthCheck.function_scoped_fixture,
-            HealthCheck.too_slow,
-        ],
-    )
-    @given(
-        bodies=st.lists(_bodies, max_size=40),
-        cuts=st.lists(st.integers(1, 6), min_size=1),
-        overlaps=st.lists(st.integers(0, 3), min_size=1),
-    )
-    async def test_any_log_cut_anyhow_and_applied_twice_is_the_same(
-        self, bodies: list[EventBody], cuts: list[int], overlaps: list[int]
-    ) -> None:
-        """Against a model that works everything out anew from all events."""
-        async with self.opened() as projections:
-            log = LogWriter("a")
-            present: set[str] = set()
-            for body in bodies:
-                if isinstance(body, MemberChanged):
-                    if body.role is not None:
-                        present.add(body.user_id)
-                    elif body.user_id in present:
-                        present.remove(body.user_id)
-                    else:
-                        continue  # no log holds the leaving of somebody who is not there
-                log.add(body)
-            done = turn = 0
-            while done < len(log.events):
-                start = max(0, done - overlaps[turn % len(overlaps)])
-                done = min(len(log.events), done + cuts[turn % len(cuts)])
-                await projections.apply("a", log.events[start:done])
-                turn += 1
-            model = ProjectedModel("a", log.events)
-            assert await projections.channel("a") == model.channel()
-            for user_id in ("ann", "bob", "cyd"):
-                member = model.members().get(user_id)
-                assert await projections.member("a", user_id) == member
-                rows = await projections.inbox(user_id, before=None, limit=9)
-                assert len(rows) == (member is not None and member.role is not None)

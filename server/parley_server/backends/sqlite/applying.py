@@ -11,8 +11,8 @@ from parley_server.backends.projected_messages import EmojiRow, MessageRow
 from parley_server.backends.sqlite import channel_rows
 from parley_server.backends.sqlite.channel_keys import KEY_OF, LARGEST_SEQ, SEQ_BITS, find_key, make_key
 from parley_server.backends.sqlite.channel_rows import INVITE_COLUMNS, MEMBER_COLUMNS
-from parley_server.backends.sqlite.schema import PROJECTED_TABLES
 from parley_server.backends.sqlite.writer import RowsStatement, Write
+from parley_server.chat.event import ChannelDeleted
 from parley_server.chat.membership import after_end
 from parley_server.ports.projections import InviteRow
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from parley_server.ports.projections import ChannelRow, MemberRow
 
 _CHANNELS_CACHED: Final = 65_536
-_DROPPED_AT_ONCE: Final = 1000
 
 
 def client_id_key(channel_id: str, actor_id: str, client_message_id: str) -> bytes:
@@ -63,7 +62,7 @@ class ApplyWrite(Write[tuple[str, "Sequence[Event]"], None]):
     durable = False
 
     def __init__(self) -> None:
-        # Channel id -> (key, watermark), for channels that were made.
+        # Channel id -> (key, watermark), for channels that were made and did not end.
         self._known: dict[str, tuple[int, int]] = {}
 
     def run(
@@ -94,7 +93,8 @@ class ApplyWrite(Write[tuple[str, "Sequence[Event]"], None]):
         heads: dict[int, tuple[int, int, int, int, int]],
         client_ids: list[Any],
     ) -> None:
-        key, watermark = self._known.get(channel_id) or self._load(connection, channel_id)
+        known = self._known.get(channel_id) or self._load(connection, channel_id)
+        key, watermark = known or (0, channel_rows.watermark(connection, channel_id))
         fresh = pending(channel_id, watermark, events)
         if not fresh:
             return
@@ -104,7 +104,7 @@ class ApplyWrite(Write[tuple[str, "Sequence[Event]"], None]):
                 ids.append(client_id_key(channel_id, event.actor_id, event.client_message_id))
                 ids.append(event.seq)
         last = fresh[-1]
-        if watermark and only_messages(fresh):
+        if key and only_messages(fresh):
             activity = max(event.create_time_ms for event in fresh)
             if key in heads:
                 activity = max(activity, heads[key][3])
@@ -113,15 +113,20 @@ class ApplyWrite(Write[tuple[str, "Sequence[Event]"], None]):
             self._move(connection, heads)
             key = _apply_rows(connection, channel_id, fresh)
         client_ids += ids
+        if isinstance(last.body, ChannelDeleted):
+            self._known.pop(channel_id, None)
+            return
         if channel_id not in self._known and len(self._known) >= _CHANNELS_CACHED:
             del self._known[next(iter(self._known))]
         self._known[channel_id] = (key, last.seq)
 
-    def _load(self, connection: apsw.Connection, channel_id: str) -> tuple[int, int]:
+    def _load(self, connection: apsw.Connection, channel_id: str) -> tuple[int, int] | None:
         found: tuple[int, int] | None = connection.execute(
-            "SELECT channel, watermark FROM projected_head WHERE channel = " + KEY_OF, (channel_id,)
+            "SELECT channel, watermark FROM projected_head JOIN projected_channel USING (channel) "
+            f"WHERE channel = {KEY_OF} AND NOT deleted",
+            (channel_id,),
         ).fetchone()
-        return found or (0, 0)
+        return found
 
     def _move(self, connection: apsw.Connection, heads: dict[int, tuple[int, int, int, int, int]]) -> None:
         """Write the heads gathered so far and empty `heads`."""
@@ -129,67 +134,6 @@ class ApplyWrite(Write[tuple[str, "Sequence[Event]"], None]):
         if _MOVE_HEADS.run(connection, values) != len(heads):
             raise RuntimeError("a cached watermark has no row: another process writes chat.db")
         heads.clear()
-
-
-class ErasureDoneWrite(Write[tuple[str, int], bool]):
-    """Takes an erasure off the list. When it is a deleted channel's, the rows of its messages go first, some
-    with each request: False says that there are more.
-    """
-
-    durable = False
-
-    def run(self, connection: apsw.Connection, requests: Sequence[tuple[str, int]]) -> list[bool | Exception]:
-        return [self._finish(connection, *request) for request in requests]
-
-    def _finish(self, connection: apsw.Connection, channel_id: str, seq: int) -> bool:
-        ended: int | None = connection.execute(
-            "SELECT channel FROM projected_channel JOIN projected_head USING (channel) "
-            f"WHERE channel = {KEY_OF} AND deleted AND watermark = ?",
-            (channel_id, seq),
-        ).get
-        if ended is not None and not _drop_some(connection, ended):
-            return False
-        connection.execute("DELETE FROM erasure_due WHERE channel_id = ? AND seq = ?", (channel_id, seq))
-        return True
-
-
-class ClearWrite(Write[None, None]):
-    """Empties all projected tables, and what is cached of them."""
-
-    def __init__(self, apply: ApplyWrite) -> None:
-        self._apply = apply
-
-    def run(self, connection: apsw.Connection, requests: Sequence[None]) -> list[Exception | None]:
-        for table in PROJECTED_TABLES:
-            connection.execute(f"DELETE FROM {table}")
-        self._apply.forget()
-        return [None] * len(requests)
-
-    def forget(self) -> None:
-        self._apply.forget()
-
-
-def _drop_some(connection: apsw.Connection, key: int) -> bool:
-    """Drop rows of the channel's messages, a bounded number. True when none is left."""
-    first = key << SEQ_BITS
-    for table, columns in _MESSAGE_TABLES:
-        connection.execute(
-            f"DELETE FROM {table} WHERE ({columns}) IN "
-            f"(SELECT {columns} FROM {table} WHERE place BETWEEN ? AND ? LIMIT {_DROPPED_AT_ONCE})",
-            (first, first + LARGEST_SEQ),
-        )
-        if connection.changes() == _DROPPED_AT_ONCE:
-            return False
-    return True
-
-
-_MESSAGE_TABLES: Final = (
-    ("message_reaction", "place, user_id, emoji"),
-    ("message_emoji", "place, emoji"),
-    ("message_edit", "place, seq"),
-    ("message_reply", "place, seq"),
-    ("message_state", "place"),
-)
 
 
 def _apply_rows(connection: apsw.Connection, channel_id: str, events: Sequence[Event]) -> int:
@@ -388,7 +332,7 @@ def _write_administration(connection: apsw.Connection, key: int, changes: Change
 
 def _end(connection: apsw.Connection, key: int, channel_id: str, event: Event) -> None:
     """Leave of a deleted channel what its members have to learn. The rows of its messages, of which there may
-    be any number, are left to ErasureDoneWrite.
+    be any number, are left to `dropping`.
     """
     found = list(connection.execute(f"SELECT {MEMBER_COLUMNS} FROM member WHERE channel = ?", (key,)))
     rows = [after_end(channel_rows.member_row(channel_id, columns), event) for columns in found]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parley_server.backends.sqlite import channel_rows, message_rows
-from parley_server.backends.sqlite.applying import ApplyWrite, ClearWrite, ErasureDoneWrite, client_id_key
+from parley_server.backends.sqlite.applying import ApplyWrite, client_id_key
+from parley_server.backends.sqlite.dropping import ClearWrite, ErasureDoneWrite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
