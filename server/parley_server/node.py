@@ -37,6 +37,7 @@ from parley_server.api.admin import AdminServicer
 from parley_server.api.auth import AuthServicer
 from parley_server.api.channel import ChannelServicer
 from parley_server.api.chat import ChatCalls, ChatServicer
+from parley_server.api.data_export import DataExport
 from parley_server.api.health import HealthChecks
 from parley_server.api.interceptor import CallInterceptor
 from parley_server.api.rates import RateCheck
@@ -63,6 +64,7 @@ from parley_server.chat.channel_state import ChannelLimits
 from parley_server.chat.channels import Channels
 from parley_server.chat.direct_blocks import DirectBlocks
 from parley_server.chat.erasure import Eraser
+from parley_server.chat.export import ChatExport
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.heads import Heads
 from parley_server.chat.history import History
@@ -240,7 +242,14 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             ),
             Servicers(
                 auth=AuthServicer(account_service),
-                user=UserServicer(account_service),
+                user=UserServicer(
+                    account_service,
+                    DataExport(
+                        account_service,
+                        ChatExport(message_log, projections),
+                        exports_limit=limits.exports,
+                    ),
+                ),
                 channel=ChannelServicer(channels, administration, projections, positions),
                 chat=ChatServicer(calls, history, inbox, sessions),
                 admin=AdminServicer(account_service),

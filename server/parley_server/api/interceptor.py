@@ -1,12 +1,12 @@
-"""What every unary call passes through: parsing, identity, rate, errors, metrics.
+"""What every call with one request passes through: parsing, identity, rate, errors, metrics.
 
-Methods that stream are left alone: the two chat streams do the same for themselves, health and reflection
-need none of it.
+Others are left alone: the two chat streams do the same for themselves, health and reflection need none of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -19,7 +19,7 @@ from parley_runtime.status import abort_arguments
 from parley_server.api.call_context import set_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from parley_runtime.clock import Clock
     from parley_runtime.metrics import Metrics
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps each unary method of ours once. A Refusal raised by a servicer becomes the call's status."""
+    """Wraps each method of ours with one request once. A Refusal of a servicer becomes the call's status."""
 
     def __init__(
         self,
@@ -72,11 +72,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if wrapped is not None:
             return wrapped
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.response_streaming:
+        if handler is None or handler.request_streaming or not method.startswith(_OURS_PREFIX):
             return handler
-        if not method.startswith(_OURS_PREFIX):
+        if handler.request_deserializer is None:
+            # The two chat streams take bytes and do all this for themselves.
             return handler
-        self._wrapped[method] = wrapped = self._wrap(method, handler)
+        wrap = self._wrap_stream if handler.response_streaming else self._wrap
+        self._wrapped[method] = wrapped = wrap(method, handler)
         return wrapped
 
     def _wrap(self, method: str, handler: _Handler) -> _Handler:
@@ -85,30 +87,49 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         assert call is not None and parse is not None
 
         async def serve(encoded: bytes, context: _Context) -> Message:
-            started = self._clock.monotonic()
-            code = "OK"
-            try:
+            async with self._served(method, context):
                 await self._admit(method, encoded, context)
                 return await call(_parsed(parse, encoded), context)  # type: ignore[no-any-return]
-            except Refusal as refusal:
-                code = refusal.reason.code.name
-                await context.abort(*abort_arguments(refusal))
-            except StoreUnavailable as error:
-                code = "UNAVAILABLE"
-                await context.abort(*abort_arguments(store_unavailable(method, error)))
-            except (grpc.aio.AbortError, asyncio.CancelledError):
-                code = "CANCELLED"
-                raise
-            except Exception as error:
-                code = "INTERNAL"
-                await context.abort(*abort_arguments(self._defect(method, error)))
-            finally:
-                self._metrics.calls.labels(method, code).inc()
-                self._metrics.call_seconds.labels(method).observe(self._clock.monotonic() - started)
             raise AssertionError("abort returned")
 
         # Bytes in: what cannot be parsed, and what is too large, gets our status and not the transport's.
         return grpc.unary_unary_rpc_method_handler(serve, None, handler.response_serializer)
+
+    def _wrap_stream(self, method: str, handler: _Handler) -> _Handler:
+        call: Any = handler.unary_stream
+        parse = handler.request_deserializer
+        assert call is not None and parse is not None
+
+        async def serve(encoded: bytes, context: _Context) -> AsyncIterator[Message]:
+            async with self._served(method, context):
+                await self._admit(method, encoded, context)
+                async for message in call(_parsed(parse, encoded), context):
+                    yield message
+
+        return grpc.unary_stream_rpc_method_handler(serve, None, handler.response_serializer)
+
+    @contextlib.asynccontextmanager
+    async def _served(self, method: str, context: _Context) -> AsyncIterator[None]:
+        """Turns what the body raises into the call's status, and counts the call."""
+        started = self._clock.monotonic()
+        code = "OK"
+        try:
+            yield
+        except Refusal as refusal:
+            code = refusal.reason.code.name
+            await context.abort(*abort_arguments(refusal))
+        except StoreUnavailable as error:
+            code = "UNAVAILABLE"
+            await context.abort(*abort_arguments(store_unavailable(method, error)))
+        except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
+            code = "CANCELLED"
+            raise
+        except Exception as error:
+            code = "INTERNAL"
+            await context.abort(*abort_arguments(self._defect(method, error)))
+        finally:
+            self._metrics.calls.labels(method, code).inc()
+            self._metrics.call_seconds.labels(method).observe(self._clock.monotonic() - started)
 
     async def _admit(self, method: str, encoded: bytes, context: _Context) -> None:
         if len(encoded) > self._request_limit_bytes:

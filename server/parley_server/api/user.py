@@ -11,17 +11,21 @@ from parley_server.api.call_context import current_caller
 from parley_server.api.paging import page_size_of, page_token_for, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from grpc.aio import ServicerContext
 
     from parley_server.accounts.service import AccountService
+    from parley_server.api.data_export import DataExport
     from parley_server.ports.accounts import RelatedRow, UserRow
 
 
 class UserServicer(UserServiceServicer):
     """Answers UserService from the accounts."""
 
-    def __init__(self, accounts: AccountService) -> None:
+    def __init__(self, accounts: AccountService, export: DataExport) -> None:
         self._accounts = accounts
+        self._export = export
 
     async def GetUser(
         self,
@@ -154,6 +158,14 @@ class UserServicer(UserServiceServicer):
     ) -> user_service_pb2.DeleteAccountResponse:
         await self._accounts.deletions.delete(current_caller().user_id, request.password)
         return user_service_pb2.DeleteAccountResponse()
+
+    async def ExportData(
+        self,
+        request: user_service_pb2.ExportDataRequest,
+        context: ServicerContext[user_service_pb2.ExportDataRequest, user_service_pb2.ExportDataResponse],
+    ) -> AsyncIterator[user_service_pb2.ExportDataResponse]:
+        async for chunk in self._export.chunks(current_caller().user_id):
+            yield user_service_pb2.ExportDataResponse(chunk=chunk)
 
 
 def user_message(row: UserRow) -> user_pb2.User:

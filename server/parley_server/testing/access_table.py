@@ -68,6 +68,8 @@ NO_TOKEN: Answer = ("UNAUTHENTICATED", "TOKEN_MISSING")
 REVOKED: Answer = ("UNAUTHENTICATED", "DEVICE_REVOKED")
 NO_CHANNEL: Answer = ("NOT_FOUND", "CHANNEL_NOT_FOUND")
 NEEDS_ROLE: Answer = ("PERMISSION_DENIED", "ROLE_REQUIRED")
+NOT_AUTHOR: Answer = ("PERMISSION_DENIED", "NOT_AUTHOR")
+NO_INVITE: Answer = ("NOT_FOUND", "INVITE_NOT_FOUND")
 NEEDS_OPERATOR: Answer = ("PERMISSION_DENIED", "OPERATOR_REQUIRED")
 NO_SESSION: Answer = ("NOT_FOUND", "SESSION_NOT_FOUND")
 NOT_HIS_CURSOR: Answer = ("INVALID_ARGUMENT", "INVALID_FIELD")
@@ -155,11 +157,14 @@ def stores_of(data: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 async def settled_stores_of(data: Path) -> dict[str, list[tuple[object, ...]]]:
-    """The stores once the mark that trails each log (what was announced) has reached its head."""
+    """The stores once nothing is left to be done in the background: the mark that trails each log (what was
+    announced) has reached its head, deleted accounts and texts are erased.
+    """
     async with asyncio.timeout(10):
         while True:
             stores = await asyncio.to_thread(stores_of, data)
-            if all(fanned == head for _, head, fanned in stores["chat.db/log_head"]):
+            announced = all(fanned == head for _, head, fanned in stores["chat.db/log_head"])
+            if announced and not stores["accounts.db/deletions"] and not stores["chat.db/erasure_due"]:
                 return stores
             await asyncio.sleep(0.005)
 
@@ -199,6 +204,8 @@ async def ask(
         await stream.send_bytes(encoded)
     else:
         call = client.channel.unary_stream(path, request_serializer=None, response_deserializer=None)
+        if method.containing_service.name != "ChatService":
+            return await outcome_of(_to_the_end(call(encoded, metadata=metadata)))
         stream = RawStream(call(encoded, metadata=metadata))
     try:
         await stream.caught_up()
@@ -207,6 +214,11 @@ async def ask(
     finally:
         stream.cancel()
     return await outcome_of(asyncio.sleep(0))
+
+
+async def _to_the_end(call: Any) -> None:
+    async for _ in call:
+        pass
 
 
 async def check_cell(

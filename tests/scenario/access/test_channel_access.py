@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from parley.channel.v1 import channel_pb2
 from parley.channel.v1 import channel_service_pb2 as channels
 from parley_server.testing.access_table import (
     MEMBERS,
+    NO_INVITE,
     OWNERS,
     USERS,
     Role,
@@ -67,6 +70,62 @@ TABLE: dict[str, Row] = {
         MEMBERS | {Role.OWNER: ("FAILED_PRECONDITION", "LAST_OWNER")},
         lambda scene, role: channels.LeaveChannelRequest(channel_id=scene.channel_id),
         changes=True,
+    ),
+    "parley.channel.v1.ChannelService.UpdateChannel": Row(
+        OWNERS,
+        lambda scene, role: channels.UpdateChannelRequest(
+            channel_id=scene.channel_id,
+            settings=channels.ChannelSettings(title="other"),
+            update_mask=FieldMask(paths=["title"]),
+        ),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.DeleteChannel": Row(
+        OWNERS,
+        lambda scene, role: channels.DeleteChannelRequest(channel_id=scene.channel_id),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.SetMemberRole": Row(
+        OWNERS,
+        lambda scene, role: channels.SetMemberRoleRequest(
+            channel_id=scene.channel_id, user_id=scene.other.user_id, role=channel_pb2.ROLE_ADMIN
+        ),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.BanMember": Row(
+        OWNERS,
+        lambda scene, role: channels.BanMemberRequest(
+            channel_id=scene.channel_id, user_id=scene.other.user_id
+        ),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.UnbanMember": Row(
+        OWNERS,
+        lambda scene, role: channels.UnbanMemberRequest(
+            channel_id=scene.channel_id, user_id=scene.other.user_id
+        ),
+    ),
+    "parley.channel.v1.ChannelService.ListBans": Row(
+        OWNERS, lambda scene, role: channels.ListBansRequest(channel_id=scene.channel_id)
+    ),
+    "parley.channel.v1.ChannelService.CreateInvite": Row(
+        OWNERS,
+        lambda scene, role: channels.CreateInviteRequest(
+            channel_id=scene.channel_id, client_invite_id=uuid7()
+        ),
+        changes=True,
+    ),
+    "parley.channel.v1.ChannelService.ListInvites": Row(
+        OWNERS, lambda scene, role: channels.ListInvitesRequest(channel_id=scene.channel_id)
+    ),
+    "parley.channel.v1.ChannelService.RevokeInvite": Row(
+        OWNERS,
+        lambda scene, role: channels.RevokeInviteRequest(channel_id=scene.channel_id, invite_id="none"),
+    ),
+    "parley.channel.v1.ChannelService.JoinChannel": Row(
+        # With a code that nobody made: members are in the channel whatever the code says.
+        USERS | dict.fromkeys((Role.STRANGER, Role.OPERATOR), NO_INVITE),
+        lambda scene, role: channels.JoinChannelRequest(code=f"{scene.channel_id}.AAAAAAAAAAAAAAAAAAAAAA"),
     ),
     "parley.channel.v1.ChannelService.ListMembers": Row(
         MEMBERS, lambda scene, role: channels.ListMembersRequest(channel_id=scene.channel_id)

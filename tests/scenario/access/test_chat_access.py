@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,9 @@ from parley_server.testing.access_table import (
     MEMBERS,
     NO_CHANNEL,
     NO_SESSION,
+    NOT_AUTHOR,
     NOT_HIS_CURSOR,
+    OWNERS,
     USERS,
     Role,
     Row,
@@ -26,7 +28,7 @@ from parley_server.testing.access_table import (
     methods_of,
     of_a_channel,
 )
-from parley_server.testing.raw_client import message, outcome_of
+from parley_server.testing.raw_client import message, outcome_of, uuid7
 
 if TYPE_CHECKING:
     from parley_server.testing.node_process import NodeProcess
@@ -54,6 +56,38 @@ TABLE: dict[str, Row] = {
     "parley.chat.v1.ChatService.SendMessage": Row(
         MEMBERS, lambda scene, role: message(scene.channel_id), changes=True
     ),
+    # The message at 5 is the owner's.
+    "parley.chat.v1.ChatService.EditMessage": Row(
+        MEMBERS | {Role.MEMBER: NOT_AUTHOR},
+        lambda scene, role: message_requests_pb2.EditMessageRequest(**_the_message(scene), text="other"),
+        changes=True,
+    ),
+    "parley.chat.v1.ChatService.DeleteMessage": Row(
+        OWNERS,
+        lambda scene, role: message_requests_pb2.DeleteMessageRequest(**_the_message(scene)),
+        changes=True,
+    ),
+    "parley.chat.v1.ChatService.AddReaction": Row(
+        MEMBERS,
+        lambda scene, role: message_requests_pb2.AddReactionRequest(**_the_message(scene), emoji="👍"),
+        changes=True,
+    ),
+    "parley.chat.v1.ChatService.RemoveReaction": Row(
+        MEMBERS,
+        lambda scene, role: message_requests_pb2.RemoveReactionRequest(**_the_message(scene), emoji="👍"),
+    ),
+    "parley.chat.v1.ChatService.PinMessage": Row(
+        OWNERS,
+        lambda scene, role: message_requests_pb2.PinMessageRequest(**_the_message(scene)),
+        changes=True,
+    ),
+    "parley.chat.v1.ChatService.UnpinMessage": Row(
+        OWNERS, lambda scene, role: message_requests_pb2.UnpinMessageRequest(**_the_message(scene))
+    ),
+    "parley.chat.v1.ChatService.ListThread": Row(
+        MEMBERS,
+        lambda scene, role: chat.ListThreadRequest(channel_id=scene.channel_id, thread_root_seq=5),
+    ),
     "parley.chat.v1.ChatService.GetMessage": Row(
         MEMBERS, lambda scene, role: chat.GetMessageRequest(channel_id=scene.channel_id, seq=5)
     ),
@@ -70,6 +104,10 @@ TABLE: dict[str, Row] = {
         changes=True,
     ),
 }
+
+
+def _the_message(scene: Scene) -> dict[str, Any]:
+    return {"channel_id": scene.channel_id, "seq": 5, "client_message_id": uuid7()}
 
 
 async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TABLE: dict[str, Row] = {
+    "parley.user.v1.UserService.ExportData": Row(USERS, lambda scene, role: users.ExportDataRequest()),
     "parley.user.v1.UserService.GetUser": Row(
         USERS, lambda scene, role: users.GetUserRequest(username=scene.other.username)
     ),

@@ -59,6 +59,10 @@ class UserServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def ExportData(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.ExportDataRequest, parley.user.v1.user_service_pb2.ExportDataResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def DeleteAccount(self, stream: 'grpclib.server.Stream[parley.user.v1.user_service_pb2.DeleteAccountRequest, parley.user.v1.user_service_pb2.DeleteAccountResponse]') -> None:
         pass
 
@@ -123,6 +127,12 @@ class UserServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.user.v1.user_service_pb2.ListBlockedRequest,
                 parley.user.v1.user_service_pb2.ListBlockedResponse,
+            ),
+            '/parley.user.v1.UserService/ExportData': grpclib.const.Handler(
+                self.ExportData,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                parley.user.v1.user_service_pb2.ExportDataRequest,
+                parley.user.v1.user_service_pb2.ExportDataResponse,
             ),
             '/parley.user.v1.UserService/DeleteAccount': grpclib.const.Handler(
                 self.DeleteAccount,
@@ -195,6 +205,12 @@ class UserServiceStub:
             '/parley.user.v1.UserService/ListBlocked',
             parley.user.v1.user_service_pb2.ListBlockedRequest,
             parley.user.v1.user_service_pb2.ListBlockedResponse,
+        )
+        self.ExportData = grpclib.client.UnaryStreamMethod(
+            channel,
+            '/parley.user.v1.UserService/ExportData',
+            parley.user.v1.user_service_pb2.ExportDataRequest,
+            parley.user.v1.user_service_pb2.ExportDataResponse,
         )
         self.DeleteAccount = grpclib.client.UnaryUnaryMethod(
             channel,

@@ -86,6 +86,11 @@ class UserServiceStub:
                 request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedRequest.SerializeToString,
                 response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedResponse.FromString,
                 _registered_method=True)
+        self.ExportData = channel.unary_stream(
+                '/parley.user.v1.UserService/ExportData',
+                request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ExportDataRequest.SerializeToString,
+                response_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ExportDataResponse.FromString,
+                _registered_method=True)
         self.DeleteAccount = channel.unary_unary(
                 '/parley.user.v1.UserService/DeleteAccount',
                 request_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.DeleteAccountRequest.SerializeToString,
@@ -176,6 +181,16 @@ class UserServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportData(self, request, context):
+        """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
+        blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
+        document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
+        too many exports run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteAccount(self, request, context):
         """Deletes the caller's account for good. When it answers, the profile, the password, contacts and
         blocks of and on the caller are gone and every device is logged out, this one too: its streams end.
@@ -240,6 +255,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.ListBlocked,
                     request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedRequest.FromString,
                     response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedResponse.SerializeToString,
+            ),
+            'ExportData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportData,
+                    request_deserializer=parley_dot_user_dot_v1_dot_user__service__pb2.ExportDataRequest.FromString,
+                    response_serializer=parley_dot_user_dot_v1_dot_user__service__pb2.ExportDataResponse.SerializeToString,
             ),
             'DeleteAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteAccount,
@@ -519,6 +539,33 @@ class UserService:
             '/parley.user.v1.UserService/ListBlocked',
             parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedRequest.SerializeToString,
             parley_dot_user_dot_v1_dot_user__service__pb2.ListBlockedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/parley.user.v1.UserService/ExportData',
+            parley_dot_user_dot_v1_dot_user__service__pb2.ExportDataRequest.SerializeToString,
+            parley_dot_user_dot_v1_dot_user__service__pb2.ExportDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,12 @@ class UserServiceStub:
     """Ends a block. Fine when there is none. The user does not become a contact again."""
     ListBlocked: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListBlockedRequest, _user_service_pb2.ListBlockedResponse]
     """Lists the users whom the caller blocked, by username."""
+    ExportData: _grpc.UnaryStreamMultiCallable[_user_service_pb2.ExportDataRequest, _user_service_pb2.ExportDataResponse]
+    """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
+    blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
+    document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
+    too many exports run.
+    """
     DeleteAccount: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.DeleteAccountRequest, _user_service_pb2.DeleteAccountResponse]
     """Deletes the caller's account for good. When it answers, the profile, the password, contacts and
     blocks of and on the caller are gone and every device is logged out, this one too: its streams end.
@@ -113,6 +119,12 @@ class UserServiceAsyncStub(UserServiceStub):
     """Ends a block. Fine when there is none. The user does not become a contact again."""
     ListBlocked: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListBlockedRequest, _user_service_pb2.ListBlockedResponse]  # type: ignore[assignment]
     """Lists the users whom the caller blocked, by username."""
+    ExportData: _aio.UnaryStreamMultiCallable[_user_service_pb2.ExportDataRequest, _user_service_pb2.ExportDataResponse]  # type: ignore[assignment]
+    """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
+    blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
+    document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
+    too many exports run.
+    """
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_user_service_pb2.DeleteAccountRequest, _user_service_pb2.DeleteAccountResponse]  # type: ignore[assignment]
     """Deletes the caller's account for good. When it answers, the profile, the password, contacts and
     blocks of and on the caller are gone and every device is logged out, this one too: its streams end.
@@ -217,6 +229,18 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.ListBlockedResponse, _abc.Awaitable[_user_service_pb2.ListBlockedResponse]]:
         """Lists the users whom the caller blocked, by username."""
+
+    @_abc_1.abstractmethod
+    def ExportData(
+        self,
+        request: _user_service_pb2.ExportDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_user_service_pb2.ExportDataResponse], _abc.AsyncIterator[_user_service_pb2.ExportDataResponse]]:
+        """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
+        blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
+        document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
+        too many exports run.
+        """
 
     @_abc_1.abstractmethod
     def DeleteAccount(
