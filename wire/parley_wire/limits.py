@@ -60,7 +60,8 @@ class Limits:
             value = getattr(self, field.name)
             if not 0 < value < math.inf:
                 raise ValueError(f"{field.name} must be greater than 0, not {value}")
-        if self.stream_window_bytes >= 2**31 or self.connection_window_bytes >= 2**31:
-            raise ValueError("a window must be less than 2 GiB")
+        for name in ("stream_window_bytes", "connection_window_bytes"):
+            if getattr(self, name) >= 2**31:
+                raise ValueError(f"{name} must be less than 2 GiB: a window of HTTP/2 has 31 bits")
         if self.connection_window_bytes < 65_535:
             raise ValueError("connection_window_bytes must be at least 65535: HTTP/2 cannot shrink it")

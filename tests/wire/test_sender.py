@@ -1,0 +1,97 @@
+"""Output: one write, in turns, shared frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from parley_wire import frames, headers
+from parley_wire.events import RequestReceived
+from parley_wire.limits import Limits
+from parley_wire.settings import INITIAL_WINDOW_SIZE
+from parley_wire.shared_frame import SharedFrame
+from parley_wire.testing.peer import RESPONSE, Peer, split
+
+if TYPE_CHECKING:
+    from parley_wire.sender import Sender
+    from parley_wire.stream import Stream
+
+
+def serving(peer: Peer, stream_id: int) -> Stream:
+    (event,) = peer.feed(peer.request(stream_id))
+    assert isinstance(event, RequestReceived)
+    peer.connection.sender.headers(event.stream, headers.encode(RESPONSE), end_stream=False)
+    peer.connection.sender.take()
+    return event.stream
+
+
+def wide(flush_bytes: int = 64 * 1024) -> tuple[Peer, Sender]:
+    """A peer whose windows are open wide."""
+    peer = Peer(limits=Limits(flush_bytes=flush_bytes)).shake_hands(((INITIAL_WINDOW_SIZE, 2**30),))
+    peer.feed(frames.window_update(0, 2**30))
+    return peer, peer.connection.sender
+
+
+def test_a_large_message_does_not_stand_in_the_way_of_small_events() -> None:
+    """400 KB on one stream; ten events on another, sent after it: they are out long before its end.
+
+    Planted: with the queue of one stream emptied before the next had its turn, they came last.
+    """
+    peer, sender = wide(flush_bytes=32 * 1024)
+    large, small = serving(peer, 1), serving(peer, 3)
+    sender.data(large, b"x" * 400_000)
+    for _ in range(10):
+        sender.data(small, b"event")
+    order: list[int] = []
+    while sender.has_more:
+        order += [frame.stream_id for frame in split(sender.take())]
+    assert order.count(1) == 25
+    assert max(at for at, stream_id in enumerate(order) if stream_id == 3) <= 4
+
+
+def test_one_write_is_bounded() -> None:
+    """However much waits: other connections have their turn."""
+    peer, sender = wide(flush_bytes=50_000)
+    sender.data(serving(peer, 1), b"x" * 1_000_000)
+    assert all(len(sender.take()) < 50_000 + 2 * 16_384 for _ in range(10))
+
+
+def test_small_messages_of_a_slow_stream_are_joined() -> None:
+    """What waited goes in few frames."""
+    peer, sender = wide()
+    stream = serving(peer, 1)
+    sender.pause()
+    for _ in range(100):
+        assert not sender.data(stream, b"y" * 100)
+    sender.resume()
+    assert [len(frame.payload) for frame in split(sender.take())] == [10_000]
+    assert sender.drained == [stream]
+
+
+def test_what_goes_at_once_is_not_reported_as_drained() -> None:
+    """`drained` is for those who were told to wait."""
+    peer, sender = wide()
+    stream = serving(peer, 1)
+    assert sender.data(stream, b"small")
+    assert sender.data(stream, b"x" * 40_000)
+    assert sender.drained == []
+
+
+def test_a_shared_frame_is_made_once() -> None:
+    """For the same bytes and the same number; another message or number makes another."""
+    shared = SharedFrame()
+    message = b"event" * 10
+    first = shared.of(1, message)
+    assert shared.of(1, message) is first
+    assert shared.of(3, message) == frames.frame(0, 0, 3, b"\0\0\0\0\x32" + message)
+    assert shared.of(1, b"other") == frames.frame(0, 0, 1, b"\0\0\0\0\x05other")
+
+
+def test_a_shared_frame_that_must_wait_waits_without_its_head() -> None:
+    """The frame that finally goes has a head of its own."""
+    peer, sender = wide()
+    stream = serving(peer, 1)
+    stream.send_window = 3
+    assert not sender.data_frame(stream, SharedFrame().of(1, b"event"))
+    assert [frame.payload for frame in split(sender.take())] == [b"\0\0\0"]
+    peer.feed(frames.window_update(1, 100))
+    assert [frame.payload for frame in split(sender.take())] == [b"\0\x05event"]
