@@ -18,7 +18,7 @@ from parley_server.backends.sqlite.schema import VERSION
 from parley_server.backends.sqlite.writer import Write, WriterLimits
 from parley_server.ports.message_log import Committed, NotWritten, Row, StoreUnavailable, Unknown
 from parley_server.ports.positions import ReadMark
-from parley_server.testing.message_log_contract import batch_id, row, rows
+from parley_server.testing.message_log_suite import batch_id, row, rows
 from parley_server.testing.projected_log import LogWriter
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from parley_server.testing.faulty_message_log import (
     ReadFault,
     ScriptedFaults,
 )
-from parley_server.testing.message_log_contract import MessageLogContract, batch_id, rows
+from parley_server.testing.message_log_contract import MessageLogContract
+from parley_server.testing.message_log_suite import batch_id, rows
 
 if TYPE_CHECKING:
     from parley_server.ports.message_log import AppendResult, MessageLog

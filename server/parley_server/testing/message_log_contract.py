@@ -8,118 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from parley_server.ports.message_log import Committed, Conflict, LogPage, MessageLog, Row
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-EVERYTHING = 1 << 30
+from parley_server.ports.message_log import Committed, Conflict, LogPage, Row
+from parley_server.testing.message_log_erasure_contract import MessageLogErasureContract
+from parley_server.testing.message_log_suite import EVERYTHING, batch_id, row, rows
+from parley_server.testing.message_log_walk_contract import MessageLogWalkContract
 
 
-def batch_id(number: int) -> bytes:
-    """The 16 bytes that name an attempt in these tests."""
-    return number.to_bytes(16, "big")
-
-
-def row(seq: int, *, is_message: bool = True, event: bytes | None = None) -> Row:
-    """A row that can be told from every other."""
-    return Row(seq, is_message, b"%032d" % seq, b"event %d" % seq if event is None else event)
-
-
-def rows(first: int, last: int) -> list[Row]:
-    """Messages with seqs from `first` to `last`."""
-    return [row(seq) for seq in range(first, last + 1)]
-
-
-@dataclass
-class LogModel:
-    """What a log must be: a list. Used by the random walk below."""
-
-    rows: list[Row] = field(default_factory=list)
-    batches: list[bytes] = field(default_factory=list)
-
-    def page(
-        self,
-        from_seq: int,
-        to_seq: int,
-        limit: int,
-        limit_bytes: int,
-        newest_first: bool,
-        only_messages: bool,
-    ) -> LogPage:
-        """The answer that `read` must give."""
-        wanted = [
-            known
-            for known in self.rows
-            if from_seq <= known.seq <= to_seq and (known.is_message or not only_messages)
-        ]
-        if newest_first:
-            wanted.reverse()
-        taken: list[Row] = []
-        size_bytes = 0
-        for known in wanted:
-            size_bytes += len(known.event)
-            if taken and (len(taken) == limit or size_bytes > limit_bytes):
-                break
-            taken.append(known)
-        return LogPage(tuple(taken), len(self.rows), len(taken) < len(wanted))
-
-
-_seqs = st.integers(-2, 40)
-_reads = st.tuples(
-    st.just("read"),
-    st.sampled_from("ab"),
-    _seqs,
-    _seqs,
-    st.integers(1, 12),
-    st.integers(1, 60),
-    st.booleans(),
-    st.booleans(),
-)
-_appends = st.tuples(
-    st.just("append"),
-    st.sampled_from("ab"),
-    st.integers(-2, 2),
-    st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=1, max_size=5),
-)
-_fans = st.tuples(st.just("fan"), st.sampled_from("ab"), st.integers(0, 30))
-_reopens = st.tuples(st.just("reopen"))
-
-
-class MessageLogContract(ABC):
+class MessageLogContract(MessageLogErasureContract, MessageLogWalkContract):
     """Every test of every MessageLog. `make` opens an empty one."""
-
-    @abstractmethod
-    async def make(self) -> MessageLog:
-        """An empty log."""
-
-    async def discard(self, log: MessageLog) -> None:
-        """Close what `make` or `reopen` opened."""
-        return
-
-    async def reopen(self, log: MessageLog) -> MessageLog:
-        """Close the log and open it again, as a restart would. A store that ends with its process returns
-        it as it is.
-        """
-        return log
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[MessageLog]:
-        """A log for the length of a block."""
-        log = await self.make()
-        try:
-            yield log
-        finally:
-            await self.discard(log)
 
     async def test_a_channel_never_written_is_empty(self) -> None:
         async with self.opened() as log:
@@ -361,71 +260,3 @@ class MessageLogContract(ABC):
                 assert sorted(await log.active(1, 12)) == ["a", "d"]
             finally:
                 await self.discard(log)
-
-    @settings(
-        max_examples=40,
-        deadline=None,
-        suppress_health_check=[
-            HealthCheck.differing_executors,
-            HealthCheck.function_scoped_fixture,
-            HealthCheck.too_slow,
-        ],
-    )
-    @given(steps=st.lists(_appends | _reads | _fans | _reopens, max_size=30))
-    async def test_it_behaves_like_a_list(self, steps: Sequence[tuple[object, ...]]) -> None:
-        """Any sequence of appends at right and wrong heads, reads, marks and restarts, against a list."""
-        log = await self.make()
-        try:
-            models = {"a": LogModel(), "b": LogModel()}
-            fanned = {"a": 0, "b": 0}
-            for number, step in enumerate(steps):
-                match step:
-                    case ("append", str(channel), int(offset), list(shape)):
-                        model = models[channel]
-                        head = len(model.rows)
-                        expected = max(0, head + offset)
-                        batch = [
-                            row(seq, is_message=is_message, event=b"%d" % number * length)
-                            for seq, (is_message, length) in enumerate(shape, expected + 1)
-                        ]
-                        result = await log.append(channel, expected, batch, batch_id(number))
-                        if expected == head:
-                            assert result == Committed()
-                            model.rows += batch
-                            model.batches += [batch_id(number)] * len(batch)
-                        else:
-                            assert result == Conflict(head)
-                    case (
-                        "read",
-                        str(channel),
-                        int(low),
-                        int(high),
-                        int(limit),
-                        int(size),
-                        bool(back),
-                        bool(only),
-                    ):
-                        page = await log.read(
-                            channel,
-                            low,
-                            high,
-                            limit=limit,
-                            limit_bytes=size,
-                            newest_first=back,
-                            only_messages=only,
-                        )
-                        assert page == models[channel].page(low, high, limit, size, back, only)
-                    case ("fan", str(channel), int(seq)):
-                        mark = min(seq, len(models[channel].rows))
-                        if mark:
-                            await log.mark_fanned(channel, mark)
-                            fanned[channel] = max(fanned[channel], mark)
-                    case _:
-                        log = await self.reopen(log)
-            for channel, model in models.items():
-                assert await log.head(channel) == len(model.rows)
-                assert await log.fanned(channel) == fanned[channel]
-                for seq, batch_of_seq in enumerate(model.batches, 1):
-                    assert await log.batch_at(channel, seq) == batch_of_seq
-        finally:
-            await self.discard(log)

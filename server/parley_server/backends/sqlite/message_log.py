@@ -341,7 +341,8 @@ def _read(
     if found is None:
         return LogPage((), 0, False)
     key, head = found
-    # Rows up to this head never change: reading them in a second statement gives what one snapshot would.
+    # Rows up to this head are there for ever: reading them in a second statement gives what one snapshot
+    # would, but for what was erased in between.
     place = key << SEQ_BITS
     first, last = place + max(from_seq, 1), place + min(to_seq, head)
     rows: list[Row] = []
