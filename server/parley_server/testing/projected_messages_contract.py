@@ -123,6 +123,7 @@ class ProjectedMessagesContract(ProjectionsSuite):
             for _ in range(5):
                 log.add(MessagePosted("in the thread", thread_root_seq=4))
                 log.say()
+            await projections.apply("a", log.events)
             log.add(MessageDeleted(8))
             await projections.apply("a", log.events)
             assert await _state(projections, 4) == MessageState(4, reply_count=5, last_reply_seq=14)
