@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from parley_cli import account, admin, channels, group, history, read, send, tail, up, version
+from parley_cli import account, admin, channels, chat, group, history, read, send, tail, up, version
 from parley_cli.exit_codes import ExitCode, exit_code_lines
 from parley_cli.failure import CommandFailure
 from parley_cli.global_options import DEFAULT_SERVER, GlobalOptions, hoist, parse_server
@@ -65,7 +65,7 @@ def parley(
         typer.echo(context.get_help())
 
 
-for module in (up, account, send, tail, history, channels, group, read, admin, version):
+for module in (up, account, chat, send, tail, history, channels, group, read, admin, version):
     module.register(app)
 
 

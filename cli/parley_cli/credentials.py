@@ -98,6 +98,20 @@ class CredentialStore:
             found = [log_in for path in paths if (log_in := _read(path)) is not None]
         return sorted(found, key=lambda log_in: folded(log_in.username))
 
+    def all_log_ins(self) -> list[LogIn]:
+        """All log-ins stored, by server and user name."""
+        with _disk("read the stored log-ins in", self._folder):
+            paths = sorted(self._folder.glob("*/*.json"))
+            found = [log_in for path in paths if (log_in := _read(path)) is not None]
+        return sorted(found, key=lambda log_in: (log_in.server, folded(log_in.username)))
+
+    def outbox_path(self, log_in: LogIn) -> Path:
+        """The file for messages of `log_in` that wait to be sent. Its folder is there when this returns."""
+        path = self._path(log_in.server, log_in.username).with_suffix(".outbox")
+        with _disk("make the folder of", path):
+            _make_folder(path.parent)
+        return path
+
     def load(self, server: str, username: str) -> LogIn | None:
         """The stored log-in of `username` at `server`, or None."""
         path = self._path(server, username)
@@ -153,10 +167,12 @@ class CredentialStore:
             write_secret(path, _encode(log_in))
 
     def remove(self, server: str, username: str) -> None:
-        """Forget a log-in. Forgetting one that is not there changes nothing."""
+        """Forget a log-in and what waits to be sent by it. Forgetting what is not there changes nothing."""
         path = self._path(server, username)
         with _disk("remove the stored log-in", path):
             path.unlink(missing_ok=True)
+            for ending in (".outbox", ".outbox-wal", ".outbox-shm"):
+                path.with_suffix(ending).unlink(missing_ok=True)
 
     def _server_folder(self, server: str) -> Path:
         return self._folder / re.sub(r"[^A-Za-z0-9.\-]", "_", server)

@@ -58,10 +58,13 @@ async def signed_in(
     *,
     foreground: bool = False,
     on_status: Callable[[parley.ClientStatus], None] | None = None,
+    on_outcome: Callable[[parley.Outcome], None] | None = None,
+    state: parley.State | None = None,
 ) -> AsyncIterator[parley.Client]:
     """A client that speaks as the stored log-in that `options` choose. Renewed tokens are stored before use.
 
-    Raises CommandFailure where no log-in can be chosen, or its file cannot be used.
+    `on_status`, `on_outcome` and `state` are those of `parley.connect`. Raises CommandFailure where no log-in
+    can be chosen, or its file cannot be used.
     """
     store = credential_store()
     log_in = choose(store.log_ins(options.server), options.server, options.as_name)
@@ -78,6 +81,8 @@ async def signed_in(
         client_name=client_name(),
         foreground=foreground,
         on_status=on_status,
+        on_outcome=on_outcome,
+        state=state,
         timeout_seconds=_CALL_LIMIT_SECONDS,
     ) as client:
         yield client

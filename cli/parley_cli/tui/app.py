@@ -1,0 +1,391 @@
+"""The terminal client: holds the model's state, gives it what happens, shows what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import date
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static
+
+import parley
+from parley_cli.credentials import LogIn
+from parley_cli.global_options import GlobalOptions
+from parley_cli.tui.composer import Composer
+from parley_cli.tui.deeds import Deeds
+from parley_cli.tui.dialogs import Confirm, Show
+from parley_cli.tui.help_text import HELP
+from parley_cli.tui.message_list import MessageList
+from parley_cli.tui.model import actions as act
+from parley_cli.tui.model import panels
+from parley_cli.tui.model.inbox import neighbour
+from parley_cli.tui.model.layout import View
+from parley_cli.tui.model.member import may_manage
+from parley_cli.tui.model.message import Pending
+from parley_cli.tui.model.reduce import reduce
+from parley_cli.tui.model.state import NEW_MESSAGE, State
+from parley_cli.tui.port import OpenSession
+from parley_cli.tui.row_view import RowView
+from parley_cli.tui.session import now_ms
+from parley_cli.tui.style import plain
+
+_PAINT_SECONDS = 0.03
+"""However much happens, the screen is drawn at most so often."""
+
+_NARROW_CELLS = 76
+
+
+class ChatApp(Deeds, App[None]):
+    """`parley chat`. `open_session` makes the session of a log-in; `options` say which one comes first."""
+
+    CSS_PATH = "chat.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "Parley"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q,ctrl+c", "leave", show=False, priority=True),
+        Binding("f1", "help", show=False, priority=True),
+        Binding("f2", "conversations", show=False, priority=True),
+        Binding("f3", "members", show=False, priority=True),
+        Binding("f4", "pins", show=False),
+        Binding("f5", "new", show=False),
+        Binding("f6", "invite", show=False),
+        Binding("f7", "accounts", show=False),
+        Binding("f8", "group", show=False),
+        Binding("ctrl+up", "neighbour(-1)", show=False),
+        Binding("ctrl+down", "neighbour(1)", show=False),
+        Binding("alt+n", "next_unread", show=False),
+        Binding("escape", "step_back", show=False),
+    ]
+
+    def __init__(self, options: GlobalOptions, log_in: LogIn, open_session: OpenSession) -> None:
+        super().__init__()
+        self.options = options
+        self.log_in = log_in
+        self.state = State(server=options.server)
+        self._open_session = open_session
+        self._painting = False
+        self._shown_current: tuple[str, int] | None = None
+        self._shown_composing = NEW_MESSAGE
+        self._shown_draft = ""
+        self._inbox_open = False
+        self._session_task: asyncio.Task[None] | None = None
+        self.session = open_session(options, log_in.username, self.dispatch)
+
+    # --- life
+
+    def compose(self) -> ComposeResult:
+        """The window's parts."""
+        yield Static(id="header")
+        with Horizontal(id="panes"):
+            yield RowView(id="inbox")
+            with Vertical(id="conversation"):
+                yield Static(id="title")
+                yield MessageList(id="messages")
+                yield Static(id="mode")
+                yield Static(id="names")
+                yield Composer(id="composer")
+            yield RowView(id="members")
+        yield Static(id="status")
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.query_one(Composer).focus()
+        self.begin_session()
+        self.paint()
+
+    def begin_session(self) -> None:
+        """Run the session until another takes its place or the window closes."""
+        self._session_task = asyncio.create_task(self.session.run(), name="chat session")
+        self._session_task.add_done_callback(self._session_ended)
+
+    def _session_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._handle_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+    async def end_session(self) -> None:
+        """End it in good order: what waits stays in the outbox."""
+        running, self._session_task = self._session_task, None
+        if running is not None:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await running
+
+    async def switch(self, options: GlobalOptions, log_in: LogIn) -> None:
+        """Be another log-in."""
+        await self.end_session()
+        self.options, self.log_in = options, log_in
+        self.state = State(server=options.server, focused=self.state.focused)
+        self.session = self._open_session(options, log_in.username, self.dispatch)
+        self.begin_session()
+        self.schedule_paint()
+
+    async def action_leave(self) -> None:
+        """Leave in good order."""
+        await self.end_session()
+        self.exit()
+
+    # --- the model
+
+    def dispatch(self, action: act.Action) -> None:
+        """Let the model decide about what happened, ask for what it wants, and show it soon."""
+        self.state, commands = reduce(self.state, action)
+        for command in commands:
+            self.session.submit(command)
+        self.schedule_paint()
+
+    def schedule_paint(self) -> None:
+        """Paint soon, once for all that happens until then."""
+        if not self._painting and self.is_running:
+            self._painting = True
+            self.set_timer(_PAINT_SECONDS, self.paint)
+
+    def paint(self) -> None:
+        """Show the state."""
+        self._painting = False
+        if not self.is_running or not self.screen_stack:
+            return
+        base = self.screen_stack[0]
+        state = self.state
+        base.query_one("#header", Static).update(plain(panels.header_text(state)))
+        base.query_one("#title", Static).update(plain(panels.title_text(state)))
+        base.query_one("#status", Static).update(plain(panels.status_text(state)))
+        mode = panels.mode_text(state, max(self.size.width - 4, 20))
+        base.query_one("#mode", Static).update(plain(mode))
+        base.query_one("#mode", Static).display = bool(mode)
+        self._paint_lists()
+        messages = base.query_one(MessageList)
+        view = View(messages.text_width, state.names, state.me_id, date.today(), None)
+        messages.show_conversation(state.conversation, view)
+        if state.at_end and not messages.at_end:
+            messages.follow_end()
+        self._paint_composer()
+
+    def _paint_lists(self) -> None:
+        base, state = self.screen_stack[0], self.state
+        inbox = base.query_one("#inbox", RowView)
+        narrow = self.size.width < _NARROW_CELLS
+        inbox.display = not narrow or self._inbox_open or state.current is None
+        inbox.set_class(narrow, "narrow")
+        width = max(inbox.scrollable_content_region.width - 1, 12)
+        current = state.channel_id
+        inbox.show_rows(
+            [
+                (line.channel_id, panels.inbox_row(line, current=line.channel_id == current, width=width))
+                for line in state.inbox
+            ]
+        )
+        members = base.query_one("#members", RowView)
+        if members.display:
+            width = max(members.scrollable_content_region.width - 1, 12)
+            head = state.line.head_seq if state.line is not None else 0
+            rows = [
+                (each.user_id, panels.member_row(each, me_id=state.me_id, head_seq=head, width=width))
+                for each in state.current_members
+            ]
+            members.show_rows(rows)
+
+    def _paint_composer(self) -> None:
+        composer, state = self.screen_stack[0].query_one(Composer), self.state
+        composer.people = tuple(each.name for each in state.current_members if each.user_id != state.me_id)
+        composer.may_call_all = state.me is not None and may_manage(state.me.role)
+        composer.disabled = state.current is None
+        changed = (state.current, state.composing) != (self._shown_current, self._shown_composing)
+        if changed or state.draft != self._shown_draft:
+            self._shown_current, self._shown_composing = state.current, state.composing
+            self._shown_draft = state.draft
+            composer.put(state.draft)
+        if self.screen.focused is None and len(self.screen_stack) == 1:
+            (composer if state.current is not None else self.query_one("#inbox")).focus()
+
+    # --- what the window tells
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The terminal has another size."""
+        self.schedule_paint()
+
+    def on_app_focus(self, event: events.AppFocus) -> None:
+        """Somebody looks at the terminal again."""
+        self.dispatch(act.Looking(self.state.at_end, True))
+
+    def on_app_blur(self, event: events.AppBlur) -> None:
+        """Nobody looks: what comes now is not read yet."""
+        self.dispatch(act.Looking(self.state.at_end, False))
+
+    @on(MessageList.Seen)
+    def seen(self, event: MessageList.Seen) -> None:
+        """The window shows other messages."""
+        if event.at_end != self.state.at_end:
+            self.dispatch(act.Looking(event.at_end, self.state.focused))
+        if event.near_top:
+            conversation = self.state.conversation
+            if conversation is not None and not (conversation.complete or conversation.loading):
+                self.dispatch(act.TopNear())
+
+    @on(MessageList.Clicked)
+    def message_clicked(self, event: MessageList.Clicked) -> None:
+        """Select it; clicked again, show it whole."""
+        if self.state.conversation is not None and self.state.conversation.selected == event.key:
+            self.action_unfold()
+        else:
+            self.dispatch(act.Select(event.key))
+
+    @on(RowView.Chosen, "#inbox")
+    def channel_chosen(self, event: RowView.Chosen) -> None:
+        """Open it, ready to write."""
+        self._inbox_open = False
+        self.dispatch(act.Open(event.key))
+        self.call_after_refresh(self._focus_composer)
+
+    def _focus_composer(self) -> None:
+        composer = self.screen_stack[0].query_one(Composer)
+        composer.disabled = self.state.current is None
+        composer.focus()
+
+    @on(Composer.Changed)
+    def draft_changed(self, event: Composer.Changed) -> None:
+        """Remember what is written, for when its conversation is shown again."""
+        self._shown_draft = event.text_area.text
+        self.state, _ = reduce(self.state, act.Keep(event.text_area.text))
+
+    @on(Composer.Submitted)
+    def submitted(self, event: Composer.Submitted) -> None:
+        """Send it."""
+        self.dispatch(act.Keep(event.text))
+        self.dispatch(act.Submit(event.text, parley.new_id(), now_ms()))
+
+    @on(Composer.EditNewest)
+    def edit_newest(self) -> None:
+        """Edit the user's newest message."""
+        self.dispatch(act.BeginEdit(newest=True))
+
+    @on(Composer.Completing)
+    def completing(self, event: Composer.Completing) -> None:
+        """Show the names that may be meant."""
+        names = self.query_one("#names", Static)
+        names.display = bool(event.names)
+        names.update(plain(panels.completion_text(event.names, event.chosen, self.size.width)))
+
+    # --- what keys ask for
+
+    async def action_help(self) -> None:
+        """Show the keys."""
+        if not isinstance(self.screen, Show):
+            await self.push_screen(Show("Help", HELP))
+
+    def action_conversations(self) -> None:
+        """Go to the conversations; in a narrow window, show or hide them."""
+        self._inbox_open = not self._inbox_open
+        inbox = self.query_one("#inbox", RowView)
+        if inbox.has_focus:
+            self._focus_composer()
+        else:
+            inbox.display = True
+            if inbox.cursor is None or self.state.channel_id is not None:
+                inbox.cursor = self.state.channel_id or inbox.cursor
+            inbox.focus()
+        self.schedule_paint()
+
+    def action_members(self) -> None:
+        """Show the members, and go to them; again: hide them."""
+        members = self.query_one("#members", RowView)
+        members.display = not members.display
+        if members.display:
+            members.focus()
+        elif self.state.current is not None:
+            self._focus_composer()
+        self.schedule_paint()
+
+    def action_step_back(self) -> None:
+        """One step back: offered names, selection, edit, thread."""
+        composer = self.query_one(Composer)
+        state = self.state
+        if composer.close_offer():
+            return
+        if state.composing != NEW_MESSAGE:
+            self.dispatch(act.StopComposing())
+        elif state.conversation is not None and state.conversation.selected is not None:
+            self.dispatch(act.Select(None))
+        elif state.current is not None and state.current[1]:
+            self.dispatch(act.CloseThread())
+        elif state.told:
+            self.dispatch(act.Told(""))
+        if state.current is not None:
+            self._focus_composer()
+
+    def action_neighbour(self, by: int) -> None:
+        """Open the conversation above or below."""
+        channel_id = neighbour(self.state.inbox, self.state.channel_id, by)
+        if channel_id is not None:
+            self.dispatch(act.Open(channel_id))
+
+    def action_next_unread(self) -> None:
+        """Open the first conversation with something unread."""
+        unread = [line.channel_id for line in self.state.inbox if line.shown_unread]
+        if unread:
+            self.dispatch(act.Open(unread[0]))
+
+    def action_scroll_messages(self, by: int) -> None:
+        """Scroll the messages from the composer."""
+        self.query_one(MessageList).action_page(by)
+
+    def action_select_newest(self) -> None:
+        """Go to the messages and select one."""
+        self.query_one(MessageList).focus()
+        if self.state.selected is None:
+            self.dispatch(act.Step(0))
+
+    def action_step(self, by: int) -> None:
+        """Select the message above or below."""
+        self.dispatch(act.Step(by))
+
+    def action_unfold(self) -> None:
+        """Show a long message whole, fold it again; a refused one is sent again."""
+        chosen = self.state.selected
+        if isinstance(chosen, Pending) and chosen.trouble:
+            self.dispatch(act.Retry(chosen.client_message_id, parley.new_id(), now_ms()))
+        elif chosen is not None:
+            self.dispatch(act.Unfold(chosen.key))
+
+    def action_edit(self) -> None:
+        """Edit the selected message."""
+        self.dispatch(act.BeginEdit())
+        if self.state.composing.edit_seq:
+            self._focus_composer()
+
+    def action_reply(self) -> None:
+        """Answer the selected message."""
+        self.dispatch(act.BeginReply())
+        if self.state.composing.reply_to_seq:
+            self._focus_composer()
+
+    def action_thread(self) -> None:
+        """Show the thread of the selected message."""
+        self.dispatch(act.OpenThread())
+        self._focus_composer()
+
+    def action_pin(self) -> None:
+        """Pin the selected message, or take the pin away."""
+        self.dispatch(act.Pin())
+
+    def action_react_again(self) -> None:
+        """Put the emoji used last on the selected message, or take it off."""
+        self.dispatch(act.React())
+
+    async def action_delete(self) -> None:
+        """Delete the selected message, once the user has confirmed it."""
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self.dispatch(act.Delete())
+
+        chosen = self.state.selected
+        if isinstance(chosen, Pending):
+            self.dispatch(act.Delete())
+        elif chosen is not None:
+            await self.push_screen(Confirm("Delete this message for everybody?"), answered)

@@ -1,0 +1,133 @@
+"""Where messages are written: several lines, completion of names, Enter sends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+from textual import events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual.binding import Binding, BindingType
+from textual.keys import Keys
+from textual.message import Message
+from textual.widgets import TextArea
+
+from parley_cli.tui.model.mentions import begun_at, candidates, completed
+
+NEW_LINE_KEYS = frozenset({"ctrl+j", "newline", "alt+enter", "shift+enter"})
+
+# What terminals without the newer keyboard protocol send for Alt+Enter, and xterm for Shift+Enter and
+# Alt+Enter. Textual reads the first as plain Enter: it would send what was to become a second line.
+_KEYS = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
+for _sequence in ("\x1b\r", "\x1b[27;2;13~", "\x1b[27;3;13~"):
+    _KEYS.setdefault(_sequence, (Keys.ControlJ,))
+
+
+class Composer(TextArea):
+    """A text area that sends with Enter."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.step_back", show=False),
+        Binding("pageup", "app.scroll_messages(-1)", show=False),
+        Binding("pagedown", "app.scroll_messages(1)", show=False),
+        Binding("alt+up,ctrl+p", "app.select_newest", show=False),
+    ]
+
+    class Submitted(Message):
+        """The text is to be sent."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class EditNewest(Message):
+        """Up in an empty composer: the user's newest message is to be edited."""
+
+    class Completing(Message):
+        """Names that the mention under the cursor may mean; none outside a mention."""
+
+        def __init__(self, names: Sequence[str], chosen: int) -> None:
+            super().__init__()
+            self.names = names
+            self.chosen = chosen
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(
+            id=id, soft_wrap=True, show_line_numbers=False, compact=True, highlight_cursor_line=False
+        )
+        self.people: tuple[str, ...] = ()
+        self.may_call_all = False
+        self._names: list[str] = []
+        self._chosen = 0
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys that mean something else than in a text area."""
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Submitted(self.text))
+        elif event.key in NEW_LINE_KEYS:
+            event.stop()
+            event.prevent_default()
+            self.insert("\n")
+        elif self._names and event.key in ("tab", "down", "up"):
+            event.stop()
+            event.prevent_default()
+            if event.key == "tab":
+                self._complete()
+            else:
+                self._choose(1 if event.key == "down" else -1)
+        elif event.key == "tab":
+            event.stop()
+            event.prevent_default()
+            self.screen.focus_next()
+        elif event.key == "up" and not self.text:
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.EditNewest())
+
+    def on_text_area_changed(self) -> None:
+        """Offer names for a mention that is being written."""
+        self.offer()
+
+    def on_text_area_selection_changed(self) -> None:
+        """The cursor entered or left a mention."""
+        self.offer()
+
+    def offer(self) -> None:
+        """Find the names that the mention under the cursor may mean."""
+        row, column = self.cursor_location
+        begun = begun_at(self.document.get_line(row), column) if self.has_focus else None
+        names: list[str] = []
+        if begun is not None:
+            names = candidates(begun[1], self.people, everybody=self.may_call_all)
+        if names != self._names:
+            self._names, self._chosen = names, 0
+            self.post_message(self.Completing(tuple(names), 0))
+
+    def close_offer(self) -> bool:
+        """Offer no names until the text changes. Returns whether some were offered."""
+        offered, self._names = bool(self._names), []
+        if offered:
+            self.post_message(self.Completing((), 0))
+        return offered
+
+    def put(self, text: str) -> None:
+        """Replace the whole text; the cursor stands at its end."""
+        if text != self.text:
+            self.load_text(text)
+            self.move_cursor(self.document.end)
+
+    def _choose(self, by: int) -> None:
+        self._chosen = (self._chosen + by) % len(self._names)
+        self.post_message(self.Completing(tuple(self._names), self._chosen))
+
+    def _complete(self) -> None:
+        row, column = self.cursor_location
+        line = self.document.get_line(row)
+        begun = begun_at(line, column)
+        if begun is not None:
+            filled, cursor = completed(line, column, begun[0], self._names[self._chosen])
+            self.replace(filled, (row, 0), (row, len(line)))
+            self.move_cursor((row, cursor))
+        self.close_offer()
