@@ -40,6 +40,7 @@ from parley_server.api.chat import ChatCalls, ChatServicer
 from parley_server.api.data_export import DataExport
 from parley_server.api.health import HealthChecks
 from parley_server.api.interceptor import CallInterceptor
+from parley_server.api.mutes import Mutes
 from parley_server.api.rates import RateCheck
 from parley_server.api.server import Servicers, add_port, make_server
 from parley_server.api.sessions import Sessions
@@ -187,7 +188,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             channels_limit=limits.channels_in_memory,
         )
         stack.push_async_callback(owners.stop)
-        account_service.deletions.on_deletion(AccountEnd(owners, projections).erase_user)
+        account_service.deletions.on_deletion(AccountEnd(owners, projections, positions).erase_user)
         history = History(message_log, projections, page_limit_bytes=limits.page_bytes)
         messages = Messages(
             owners,
@@ -250,7 +251,9 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                         exports_limit=limits.exports,
                     ),
                 ),
-                channel=ChannelServicer(channels, administration, projections, positions),
+                channel=ChannelServicer(
+                    channels, administration, projections, positions, Mutes(positions, hub, clock)
+                ),
                 chat=ChatServicer(calls, history, inbox, sessions),
                 admin=AdminServicer(account_service),
                 streams=StreamServices(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from parley.channel.v1 import channel_pb2
 from parley.channel.v1 import channel_service_pb2 as channels
@@ -321,3 +322,26 @@ async def test_an_invite_code_cannot_be_made_by_guessing_ids(client: RawClient) 
     assert one != two
     for guess in (f"{channel_id}.{one_id}", one_id, f"{channel_id}.", f"{channel_id}.{uuid.uuid4().hex}"):
         assert await join(client, guest, guess) == NO_INVITE
+
+
+async def test_a_mute_is_on_all_ones_devices_and_nobody_elses(client: RawClient) -> None:
+    """The connected device is told at once, the inbox says it later; a time that is over means none."""
+    one, other = await people(client, 2)
+    channel_id = await client.group(one, [other])
+    phone = await client.connect(await client.log_in(one.username))
+
+    async def mute(seconds: int) -> None:
+        request = channels.SetMuteRequest(channel_id=channel_id, mute_until=Timestamp(seconds=seconds))
+        await client.channels.SetMute(request, metadata=one.metadata)
+
+    async def muted(who: Person) -> int:
+        inbox = await client.chat.GetInbox(chat.GetInboxRequest(), metadata=who.metadata)
+        return int(inbox.entries[0].mute_until.seconds)
+
+    await mute(253_402_300_799)
+    await phone.until(lambda: any(control.HasField("mute_changed") for control in phone.controls))
+    assert phone.control("mute_changed").channel_id == channel_id
+    assert await muted(one) == 253_402_300_799
+    assert await muted(other) == 0
+    await mute(1)
+    assert await muted(one) == 0

@@ -16,6 +16,7 @@ from parley_server.ports.positions import NOTHING_READ, Positions
 if TYPE_CHECKING:
     import grpc.aio
 
+    from parley_server.api.mutes import Mutes
     from parley_server.chat.administration import Administration
     from parley_server.chat.channels import Channels
     from parley_server.ports.projections import ChannelRow, Projections
@@ -43,8 +44,10 @@ class ChannelServicer(channel_service_pb2_grpc.ChannelServiceServicer):
         administration: Administration,
         projections: Projections,
         positions: Positions,
+        mutes: Mutes,
     ) -> None:
         self._channels = channels
+        self._mutes = mutes
         self._administration = administration
         self._projections = projections
         self._positions = positions
@@ -226,6 +229,14 @@ class ChannelServicer(channel_service_pb2_grpc.ChannelServiceServicer):
             raise invalid_field("code", "is required")
         row = await self._administration.join(current_caller().user_id, request.code)
         return channel_service_pb2.JoinChannelResponse(channel=convert.channel_message(row))
+
+    async def SetMute(
+        self, request: channel_service_pb2.SetMuteRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> channel_service_pb2.SetMuteResponse:
+        user_id = current_caller().user_id
+        await self._channels.get(user_id, request.channel_id)
+        await self._mutes.set(user_id, request.channel_id, 1000 * request.mute_until.seconds)
+        return channel_service_pb2.SetMuteResponse()
 
     async def _with_pins(self, row: ChannelRow) -> channel_pb2.Channel:
         message = convert.channel_message(row)

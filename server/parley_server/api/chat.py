@@ -117,6 +117,10 @@ class ChatCalls:
         if kept is not None and kept.epoch == newest.epoch and kept.position <= newest.position:
             await self._positions.acknowledge(caller.user_id, caller.device_id, kept)
 
+    def now_ms(self) -> int:
+        """The server's clock."""
+        return self._clock.now_ms()
+
     def heartbeat(self) -> stream_pb2.HeartbeatResponse:
         """The answer to a heartbeat, whoever's lease it renewed."""
         response = stream_pb2.HeartbeatResponse()
@@ -283,11 +287,12 @@ class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):
         limit = page_size_of(request.page_size)
         place = place_of(request.page_token, int, str)
         before = (int(place[0]), str(place[1])) if place else None
+        now_ms = self._calls.now_ms()
         entries = await self._inbox.page(current_caller().user_id, before=before, limit=limit + 1)
         page, more = entries[:limit], len(entries) > limit
         last = page[-1].row.channel if more else None
         return chat_service_pb2.GetInboxResponse(
-            entries=[_inbox_message(entry) for entry in page],
+            entries=[_inbox_message(entry, now_ms) for entry in page],
             next_page_token=page_token_for(last.last_activity_ms, last.channel_id) if last else "",
         )
 
@@ -296,13 +301,15 @@ def _next_token(page: HistoryPage) -> str:
     return "" if page.next_seq is None else page_token_for(page.next_seq)
 
 
-def _inbox_message(entry: InboxEntry) -> chat_service_pb2.InboxEntry:
+def _inbox_message(entry: InboxEntry, now_ms: int) -> chat_service_pb2.InboxEntry:
     message = chat_service_pb2.InboxEntry(
         channel=convert.channel_message(entry.row.channel),
         peer_user_id=entry.row.peer_user_id,
         read_seq=entry.read.seq,
         unread_count=convert.unread_count(entry.row, entry.read),
     )
+    if entry.mute_until_ms > now_ms:
+        message.mute_until.FromMilliseconds(entry.mute_until_ms)
     if entry.last_message is not None:
         message.last_message.MergeFromString(entry.last_message)
     return message

@@ -111,6 +111,11 @@ class ChatStream:
     def control(self, field: bytes, position: int) -> None:
         self._downstream.control(field, position)
 
+    def put(self, field: bytes) -> None:
+        # Nothing comes before Welcome, and who is just joining reads how things are afterwards.
+        if self._downstream.joined:
+            self._downstream.put(field)
+
     # What the transport calls
 
     def opened(self, stream: DeviceStream) -> None:

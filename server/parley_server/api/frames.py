@@ -100,6 +100,14 @@ def read_position(channel_id: str, mark: ReadMark) -> bytes:
     return _field(stream_pb2.Control(read_position=position))
 
 
+def mute_changed(channel_id: str, mute_until_ms: int) -> bytes:
+    """MuteChanged; 0 stands for no mute."""
+    changed = stream_pb2.MuteChanged(channel_id=channel_id)
+    if mute_until_ms:
+        changed.mute_until.FromMilliseconds(mute_until_ms)
+    return _field(stream_pb2.Control(mute_changed=changed))
+
+
 def lagging(lag: Lag) -> bytes:
     """Lagging."""
     message = stream_pb2.Lagging(

@@ -8,6 +8,7 @@ from parley_server.chat.command import EraseAuthor
 
 if TYPE_CHECKING:
     from parley_server.chat.owners import Owners
+    from parley_server.ports.positions import Positions
     from parley_server.ports.projections import Projections
 
 MEMBERSHIPS_PAGE = 200
@@ -16,9 +17,10 @@ MEMBERSHIPS_PAGE = 200
 class AccountEnd:
     """Ends accounts. Doing it again, after a crash in the middle, does the rest."""
 
-    def __init__(self, owners: Owners, projections: Projections) -> None:
+    def __init__(self, owners: Owners, projections: Projections, positions: Positions) -> None:
         self._owners = owners
         self._projections = projections
+        self._positions = positions
 
     async def erase_user(self, user_id: str) -> None:
         """Take the user out of every channel, and make all that the user ever wrote there tombstones.
@@ -33,3 +35,4 @@ class AccountEnd:
             for membership in page:
                 await self._owners.submit(membership.channel_id, EraseAuthor(user_id))
             after_channel_id = page[-1].channel_id
+        await self._positions.forget_user(user_id)

@@ -36,6 +36,9 @@ class Listener(Protocol):
         """
         ...
 
+    def put(self, field: bytes) -> None:
+        """Take an encoded control that only connected devices are told."""
+
     def control(self, field: bytes, position: int) -> None:
         """Take an encoded control that the user's feed announces, as it does read positions, and where."""
         ...
@@ -106,3 +109,8 @@ class Hub:
         """Hand a control that the user's feed announces to the user's sessions."""
         for listener in self.sessions_of(user_id):
             listener.control(field, position)
+
+    def tell(self, user_id: str, field: bytes) -> None:
+        """Hand a control to the user's sessions, of which nobody else will hear."""
+        for listener in self.sessions_of(user_id):
+            listener.put(field)

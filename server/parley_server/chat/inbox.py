@@ -22,12 +22,13 @@ PREVIEW_CODE_POINTS = 256
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
     """One channel on the start screen; `last_message` is the encoded event, its text cut to the first
-    PREVIEW_CODE_POINTS, None where none is to see.
+    PREVIEW_CODE_POINTS, None where none is to see. `mute_until_ms` is 0 for a channel that was never muted.
     """
 
     row: InboxRow
     read: ReadMark
     last_message: bytes | None
+    mute_until_ms: int
 
 
 class Inbox:
@@ -44,11 +45,16 @@ class Inbox:
     ) -> tuple[InboxEntry, ...]:
         """Channels by last activity, newest first, before `before` (last_activity_ms, channel_id)."""
         rows = await self._projections.inbox(user_id, before=before, limit=limit)
-        marks = await self._positions.read_marks(user_id, [row.channel.channel_id for row in rows])
+        channel_ids = [row.channel.channel_id for row in rows]
+        marks = await self._positions.read_marks(user_id, channel_ids)
+        mutes = await self._positions.mutes(user_id, channel_ids)
         return tuple(
             [
                 InboxEntry(
-                    row, marks.get(row.channel.channel_id, NOTHING_READ), await self._last_message(row)
+                    row,
+                    marks.get(row.channel.channel_id, NOTHING_READ),
+                    await self._last_message(row),
+                    mutes.get(row.channel.channel_id, 0),
                 )
                 for row in rows
             ]

@@ -1,4 +1,4 @@
-"""The port to read positions and acknowledged cursors: what no log can rebuild."""
+"""The port to what no log can rebuild: read positions, mutes, acknowledged cursors."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ class FeedCursor:
     position: int
 
 
+FOR_EVER_MS = 253_402_300_799_000
+"""The last second of the year 9999: a mute until then does not end."""
+
+
 class Positions(Protocol):
-    """Durable, max-merged marks.
+    """Durable, max-merged marks, and mutes of which the newest holds.
 
     Laws: what a call returned is durable; a mark never goes back; two devices that write at once end with the
     larger mark. Raise StoreUnavailable when the store cannot answer.
@@ -55,6 +59,18 @@ class Positions(Protocol):
 
     async def acknowledged(self, user_id: str, device_id: str) -> FeedCursor | None:
         """The device's cursor, or None if it never acknowledged."""
+        ...
+
+    async def set_mute(self, user_id: str, channel_id: str, mute_until_ms: int) -> None:
+        """Have the user's mute of the channel end at `mute_until_ms` (milliseconds since 1970; 0: none)."""
+        ...
+
+    async def mutes(self, user_id: str, channel_ids: Sequence[str]) -> dict[str, int]:
+        """When the user's mutes of these channels end; channels without one are left out."""
+        ...
+
+    async def forget_user(self, user_id: str) -> None:
+        """Drop everything of the user."""
         ...
 
     async def forget_device(self, user_id: str, device_id: str) -> None:

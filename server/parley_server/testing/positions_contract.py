@@ -172,3 +172,34 @@ class PositionsContract(ABC):
                 }
         finally:
             await self.discard(positions)
+
+    async def test_mutes_hold_until_set_otherwise(self) -> None:
+        """The newest setting holds, per user and channel, over a restart; 0 takes it away.
+
+        Caught when 0 was stored as a mute that had ended.
+        """
+        async with self.opened() as positions:
+            await positions.set_mute("ann", "a", 5000)
+            await positions.set_mute("ann", "b", 7000)
+            await positions.set_mute("bob", "a", 9000)
+            await positions.set_mute("ann", "a", 3000)
+            await positions.set_mute("ann", "b", 0)
+            await positions.set_mute("ann", "c", 0)
+            assert await positions.mutes("ann", ["a", "b", "c"]) == {"a": 3000}
+            positions = await self.reopen(positions)
+            assert await positions.mutes("bob", ["a"]) == {"a": 9000}
+
+    async def test_a_forgotten_user_leaves_nothing(self) -> None:
+        """Marks, mutes and cursors of the one go, those of the other stay. Caught without the mutes."""
+        async with self.opened() as positions:
+            for user_id in ("ann", "bob"):
+                await positions.mark_read(user_id, "a", ReadMark(3, 2))
+                await positions.set_mute(user_id, "a", 5000)
+                await positions.acknowledge(user_id, "phone", FeedCursor("e", 1))
+            await positions.forget_user("ann")
+            assert await positions.read_marks("ann", ["a"]) == {}
+            assert await positions.mutes("ann", ["a"]) == {}
+            assert await positions.acknowledged("ann", "phone") is None
+            assert await positions.read_marks("bob", ["a"]) == {"a": ReadMark(3, 2)}
+            assert await positions.mutes("bob", ["a"]) == {"a": 5000}
+            assert await positions.acknowledged("bob", "phone") == FeedCursor("e", 1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from parley.channel.v1 import channel_pb2
 from parley.channel.v1 import channel_service_pb2 as channels
@@ -126,6 +127,13 @@ TABLE: dict[str, Row] = {
         # With a code that nobody made: members are in the channel whatever the code says.
         USERS | dict.fromkeys((Role.STRANGER, Role.OPERATOR), NO_INVITE),
         lambda scene, role: channels.JoinChannelRequest(code=f"{scene.channel_id}.AAAAAAAAAAAAAAAAAAAAAA"),
+    ),
+    "parley.channel.v1.ChannelService.SetMute": Row(
+        MEMBERS,
+        lambda scene, role: channels.SetMuteRequest(
+            channel_id=scene.channel_id, mute_until=Timestamp(seconds=253_402_300_799)
+        ),
+        changes=True,
     ),
     "parley.channel.v1.ChannelService.ListMembers": Row(
         MEMBERS, lambda scene, role: channels.ListMembersRequest(channel_id=scene.channel_id)

@@ -28,6 +28,9 @@ class Ear:
         if position is not None:
             self.heard.append(f"at {position}")
 
+    def put(self, field: bytes) -> None:
+        raise NotImplementedError
+
     def control(self, field: bytes, position: int | None) -> None:
         self.heard.append(field)
 

@@ -87,6 +87,10 @@ class ChannelServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def SetMute(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.SetMuteRequest, parley.channel.v1.channel_service_pb2.SetMuteResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def ListMembers(self, stream: 'grpclib.server.Stream[parley.channel.v1.channel_service_pb2.ListMembersRequest, parley.channel.v1.channel_service_pb2.ListMembersResponse]') -> None:
         pass
 
@@ -193,6 +197,12 @@ class ChannelServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 parley.channel.v1.channel_service_pb2.JoinChannelRequest,
                 parley.channel.v1.channel_service_pb2.JoinChannelResponse,
+            ),
+            '/parley.channel.v1.ChannelService/SetMute': grpclib.const.Handler(
+                self.SetMute,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                parley.channel.v1.channel_service_pb2.SetMuteRequest,
+                parley.channel.v1.channel_service_pb2.SetMuteResponse,
             ),
             '/parley.channel.v1.ChannelService/ListMembers': grpclib.const.Handler(
                 self.ListMembers,
@@ -307,6 +317,12 @@ class ChannelServiceStub:
             '/parley.channel.v1.ChannelService/JoinChannel',
             parley.channel.v1.channel_service_pb2.JoinChannelRequest,
             parley.channel.v1.channel_service_pb2.JoinChannelResponse,
+        )
+        self.SetMute = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/parley.channel.v1.ChannelService/SetMute',
+            parley.channel.v1.channel_service_pb2.SetMuteRequest,
+            parley.channel.v1.channel_service_pb2.SetMuteResponse,
         )
         self.ListMembers = grpclib.client.UnaryUnaryMethod(
             channel,

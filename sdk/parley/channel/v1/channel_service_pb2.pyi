@@ -1044,3 +1044,48 @@ class JoinChannelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JoinChannelResponse: _TypeAlias = JoinChannelResponse  # noqa: Y015
+
+@_typing.final
+class SetMuteRequest(_message.Message):
+    """Mutes a channel for the caller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    MUTE_UNTIL_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    """Which channel. Required."""
+    @_builtins.property
+    def mute_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when. Unset, and a time that is over, mean: not muted. The largest Timestamp means: for ever."""
+
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        mute_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mute_until", b"mute_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "mute_until", b"mute_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetMuteRequest: _TypeAlias = SetMuteRequest  # noqa: Y015
+
+@_typing.final
+class SetMuteResponse(_message.Message):
+    """Answers SetMute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetMuteResponse: _TypeAlias = SetMuteResponse  # noqa: Y015

@@ -121,6 +121,11 @@ class ChannelServiceStub:
                 request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelRequest.SerializeToString,
                 response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelResponse.FromString,
                 _registered_method=True)
+        self.SetMute = channel.unary_unary(
+                '/parley.channel.v1.ChannelService/SetMute',
+                request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMuteRequest.SerializeToString,
+                response_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMuteResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/parley.channel.v1.ChannelService/ListMembers',
                 request_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.ListMembersRequest.SerializeToString,
@@ -263,6 +268,13 @@ class ChannelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetMute(self, request, context):
+        """Says until when the caller wants no notices of a channel. It concerns the caller alone, on all devices.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMembers(self, request, context):
         """Lists members by user id, with their read positions.
         """
@@ -357,6 +369,11 @@ def add_ChannelServiceServicer_to_server(servicer, server):
                     servicer.JoinChannel,
                     request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelRequest.FromString,
                     response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelResponse.SerializeToString,
+            ),
+            'SetMute': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMute,
+                    request_deserializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMuteRequest.FromString,
+                    response_serializer=parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMuteResponse.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
@@ -825,6 +842,33 @@ class ChannelService:
             '/parley.channel.v1.ChannelService/JoinChannel',
             parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelRequest.SerializeToString,
             parley_dot_channel_dot_v1_dot_channel__service__pb2.JoinChannelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parley.channel.v1.ChannelService/SetMute',
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMuteRequest.SerializeToString,
+            parley_dot_channel_dot_v1_dot_channel__service__pb2.SetMuteResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -90,6 +90,8 @@ class ChannelServiceStub:
     """Makes the caller a member by an invite. Of an invite for n users exactly n join. NOT_FOUND (INVITE_NOT_FOUND)
     for an invite that is unknown, over, or not for the caller. Joining again changes nothing.
     """
+    SetMute: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.SetMuteRequest, _channel_service_pb2.SetMuteResponse]
+    """Says until when the caller wants no notices of a channel. It concerns the caller alone, on all devices."""
     ListMembers: _grpc.UnaryUnaryMultiCallable[_channel_service_pb2.ListMembersRequest, _channel_service_pb2.ListMembersResponse]
     """Lists members by user id, with their read positions."""
 
@@ -155,6 +157,8 @@ class ChannelServiceAsyncStub(ChannelServiceStub):
     """Makes the caller a member by an invite. Of an invite for n users exactly n join. NOT_FOUND (INVITE_NOT_FOUND)
     for an invite that is unknown, over, or not for the caller. Joining again changes nothing.
     """
+    SetMute: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.SetMuteRequest, _channel_service_pb2.SetMuteResponse]  # type: ignore[assignment]
+    """Says until when the caller wants no notices of a channel. It concerns the caller alone, on all devices."""
     ListMembers: _aio.UnaryUnaryMultiCallable[_channel_service_pb2.ListMembersRequest, _channel_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists members by user id, with their read positions."""
 
@@ -319,6 +323,14 @@ class ChannelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes the caller a member by an invite. Of an invite for n users exactly n join. NOT_FOUND (INVITE_NOT_FOUND)
         for an invite that is unknown, over, or not for the caller. Joining again changes nothing.
         """
+
+    @_abc_1.abstractmethod
+    def SetMute(
+        self,
+        request: _channel_service_pb2.SetMuteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_service_pb2.SetMuteResponse, _abc.Awaitable[_channel_service_pb2.SetMuteResponse]]:
+        """Says until when the caller wants no notices of a channel. It concerns the caller alone, on all devices."""
 
     @_abc_1.abstractmethod
     def ListMembers(

@@ -9,6 +9,7 @@ import grpclib.client
 if typing.TYPE_CHECKING:
     import grpclib.server
 
+import google.protobuf.timestamp_pb2
 import parley.channel.v1.channel_pb2
 import parley.chat.v1.event_pb2
 import parley.chat.v1.message_requests_pb2

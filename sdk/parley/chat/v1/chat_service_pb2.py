@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from parley.channel.v1 import channel_pb2 as parley_dot_channel_dot_v1_dot_channel__pb2
 from parley.chat.v1 import event_pb2 as parley_dot_chat_dot_v1_dot_event__pb2
 from parley.chat.v1 import message_requests_pb2 as parley_dot_chat_dot_v1_dot_message__requests__pb2
 from parley.chat.v1 import stream_pb2 as parley_dot_chat_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/chat/v1/chat_service.proto\x12\x0eparley.chat.v1\x1a\x1fparley/channel/v1/channel.proto\x1a\x1aparley/chat/v1/event.proto\x1a%parley/chat/v1/message_requests.proto\x1a\x1bparley/chat/v1/stream.proto\"4\n\x11GetMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\":\n\x12GetMessageResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.parley.chat.v1.Event\"d\n\x13ListMessagesRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x12\n\nbefore_seq\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"h\n\x14ListMessagesResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"{\n\x11ListThreadRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x17\n\x0fthread_root_seq\x18\x02 \x01(\x03\x12\x12\n\nbefore_seq\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"T\n\x12ListThreadResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x11ListEventsRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x03\x12\x0e\n\x06to_seq\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"f\n\x12ListEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"8\n\x0fGetInboxRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x10GetInboxResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.parley.chat.v1.InboxEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x01\n\nInboxEntry\x12+\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1a.parley.channel.v1.Channel\x12\x14\n\x0cpeer_user_id\x18\x02 \x01(\t\x12\x10\n\x08read_seq\x18\x03 \x01(\x03\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\x12+\n\x0clast_message\x18\x05 \x01(\x0b\x32\x15.parley.chat.v1.Event2\x8f\x0c\n\x0b\x43hatService\x12N\n\x07\x43onnect\x12\x1e.parley.chat.v1.ConnectRequest\x1a\x1f.parley.chat.v1.ConnectResponse(\x01\x30\x01\x12R\n\tSubscribe\x12 .parley.chat.v1.SubscribeRequest\x1a!.parley.chat.v1.SubscribeResponse0\x01\x12U\n\tHeartbeat\x12 .parley.chat.v1.HeartbeatRequest\x1a!.parley.chat.v1.HeartbeatResponse\"\x03\x90\x02\x02\x12U\n\tAckEvents\x12 .parley.chat.v1.AckEventsRequest\x1a!.parley.chat.v1.AckEventsResponse\"\x03\x90\x02\x02\x12[\n\x0bSendMessage\x12\".parley.chat.v1.SendMessageRequest\x1a#.parley.chat.v1.SendMessageResponse\"\x03\x90\x02\x02\x12[\n\x0b\x45\x64itMessage\x12\".parley.chat.v1.EditMessageRequest\x1a#.parley.chat.v1.EditMessageResponse\"\x03\x90\x02\x02\x12\x61\n\rDeleteMessage\x12$.parley.chat.v1.DeleteMessageRequest\x1a%.parley.chat.v1.DeleteMessageResponse\"\x03\x90\x02\x02\x12[\n\x0b\x41\x64\x64Reaction\x12\".parley.chat.v1.AddReactionRequest\x1a#.parley.chat.v1.AddReactionResponse\"\x03\x90\x02\x02\x12\x64\n\x0eRemoveReaction\x12%.parley.chat.v1.RemoveReactionRequest\x1a&.parley.chat.v1.RemoveReactionResponse\"\x03\x90\x02\x02\x12X\n\nPinMessage\x12!.parley.chat.v1.PinMessageRequest\x1a\".parley.chat.v1.PinMessageResponse\"\x03\x90\x02\x02\x12^\n\x0cUnpinMessage\x12#.parley.chat.v1.UnpinMessageRequest\x1a$.parley.chat.v1.UnpinMessageResponse\"\x03\x90\x02\x02\x12X\n\nListThread\x12!.parley.chat.v1.ListThreadRequest\x1a\".parley.chat.v1.ListThreadResponse\"\x03\x90\x02\x01\x12X\n\nGetMessage\x12!.parley.chat.v1.GetMessageRequest\x1a\".parley.chat.v1.GetMessageResponse\"\x03\x90\x02\x01\x12^\n\x0cListMessages\x12#.parley.chat.v1.ListMessagesRequest\x1a$.parley.chat.v1.ListMessagesResponse\"\x03\x90\x02\x01\x12X\n\nListEvents\x12!.parley.chat.v1.ListEventsRequest\x1a\".parley.chat.v1.ListEventsResponse\"\x03\x90\x02\x01\x12R\n\x08GetInbox\x12\x1f.parley.chat.v1.GetInboxRequest\x1a .parley.chat.v1.GetInboxResponse\"\x03\x90\x02\x01\x12R\n\x08MarkRead\x12\x1f.parley.chat.v1.MarkReadRequest\x1a .parley.chat.v1.MarkReadResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!parley/chat/v1/chat_service.proto\x12\x0eparley.chat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fparley/channel/v1/channel.proto\x1a\x1aparley/chat/v1/event.proto\x1a%parley/chat/v1/message_requests.proto\x1a\x1bparley/chat/v1/stream.proto\"4\n\x11GetMessageRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\":\n\x12GetMessageResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.parley.chat.v1.Event\"d\n\x13ListMessagesRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x12\n\nbefore_seq\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"h\n\x14ListMessagesResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"{\n\x11ListThreadRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x17\n\x0fthread_root_seq\x18\x02 \x01(\x03\x12\x12\n\nbefore_seq\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"T\n\x12ListThreadResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x11ListEventsRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x03\x12\x0e\n\x06to_seq\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"f\n\x12ListEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.parley.chat.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08head_seq\x18\x03 \x01(\x03\"8\n\x0fGetInboxRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x10GetInboxResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.parley.chat.v1.InboxEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd4\x01\n\nInboxEntry\x12+\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1a.parley.channel.v1.Channel\x12\x14\n\x0cpeer_user_id\x18\x02 \x01(\t\x12\x10\n\x08read_seq\x18\x03 \x01(\x03\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\x12+\n\x0clast_message\x18\x05 \x01(\x0b\x32\x15.parley.chat.v1.Event\x12.\n\nmute_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8f\x0c\n\x0b\x43hatService\x12N\n\x07\x43onnect\x12\x1e.parley.chat.v1.ConnectRequest\x1a\x1f.parley.chat.v1.ConnectResponse(\x01\x30\x01\x12R\n\tSubscribe\x12 .parley.chat.v1.SubscribeRequest\x1a!.parley.chat.v1.SubscribeResponse0\x01\x12U\n\tHeartbeat\x12 .parley.chat.v1.HeartbeatRequest\x1a!.parley.chat.v1.HeartbeatResponse\"\x03\x90\x02\x02\x12U\n\tAckEvents\x12 .parley.chat.v1.AckEventsRequest\x1a!.parley.chat.v1.AckEventsResponse\"\x03\x90\x02\x02\x12[\n\x0bSendMessage\x12\".parley.chat.v1.SendMessageRequest\x1a#.parley.chat.v1.SendMessageResponse\"\x03\x90\x02\x02\x12[\n\x0b\x45\x64itMessage\x12\".parley.chat.v1.EditMessageRequest\x1a#.parley.chat.v1.EditMessageResponse\"\x03\x90\x02\x02\x12\x61\n\rDeleteMessage\x12$.parley.chat.v1.DeleteMessageRequest\x1a%.parley.chat.v1.DeleteMessageResponse\"\x03\x90\x02\x02\x12[\n\x0b\x41\x64\x64Reaction\x12\".parley.chat.v1.AddReactionRequest\x1a#.parley.chat.v1.AddReactionResponse\"\x03\x90\x02\x02\x12\x64\n\x0eRemoveReaction\x12%.parley.chat.v1.RemoveReactionRequest\x1a&.parley.chat.v1.RemoveReactionResponse\"\x03\x90\x02\x02\x12X\n\nPinMessage\x12!.parley.chat.v1.PinMessageRequest\x1a\".parley.chat.v1.PinMessageResponse\"\x03\x90\x02\x02\x12^\n\x0cUnpinMessage\x12#.parley.chat.v1.UnpinMessageRequest\x1a$.parley.chat.v1.UnpinMessageResponse\"\x03\x90\x02\x02\x12X\n\nListThread\x12!.parley.chat.v1.ListThreadRequest\x1a\".parley.chat.v1.ListThreadResponse\"\x03\x90\x02\x01\x12X\n\nGetMessage\x12!.parley.chat.v1.GetMessageRequest\x1a\".parley.chat.v1.GetMessageResponse\"\x03\x90\x02\x01\x12^\n\x0cListMessages\x12#.parley.chat.v1.ListMessagesRequest\x1a$.parley.chat.v1.ListMessagesResponse\"\x03\x90\x02\x01\x12X\n\nListEvents\x12!.parley.chat.v1.ListEventsRequest\x1a\".parley.chat.v1.ListEventsResponse\"\x03\x90\x02\x01\x12R\n\x08GetInbox\x12\x1f.parley.chat.v1.GetInboxRequest\x1a .parley.chat.v1.GetInboxResponse\"\x03\x90\x02\x01\x12R\n\x08MarkRead\x12\x1f.parley.chat.v1.MarkReadRequest\x1a .parley.chat.v1.MarkReadResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,28 +66,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATSERVICE'].methods_by_name['GetInbox']._serialized_options = b'\220\002\001'
   _globals['_CHATSERVICE'].methods_by_name['MarkRead']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['MarkRead']._serialized_options = b'\220\002\002'
-  _globals['_GETMESSAGEREQUEST']._serialized_start=182
-  _globals['_GETMESSAGEREQUEST']._serialized_end=234
-  _globals['_GETMESSAGERESPONSE']._serialized_start=236
-  _globals['_GETMESSAGERESPONSE']._serialized_end=294
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=296
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=396
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=398
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=502
-  _globals['_LISTTHREADREQUEST']._serialized_start=504
-  _globals['_LISTTHREADREQUEST']._serialized_end=627
-  _globals['_LISTTHREADRESPONSE']._serialized_start=629
-  _globals['_LISTTHREADRESPONSE']._serialized_end=713
-  _globals['_LISTEVENTSREQUEST']._serialized_start=715
-  _globals['_LISTEVENTSREQUEST']._serialized_end=827
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=829
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=931
-  _globals['_GETINBOXREQUEST']._serialized_start=933
-  _globals['_GETINBOXREQUEST']._serialized_end=989
-  _globals['_GETINBOXRESPONSE']._serialized_start=991
-  _globals['_GETINBOXRESPONSE']._serialized_end=1079
-  _globals['_INBOXENTRY']._serialized_start=1082
-  _globals['_INBOXENTRY']._serialized_end=1246
-  _globals['_CHATSERVICE']._serialized_start=1249
-  _globals['_CHATSERVICE']._serialized_end=2800
+  _globals['_GETMESSAGEREQUEST']._serialized_start=215
+  _globals['_GETMESSAGEREQUEST']._serialized_end=267
+  _globals['_GETMESSAGERESPONSE']._serialized_start=269
+  _globals['_GETMESSAGERESPONSE']._serialized_end=327
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=329
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=429
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=431
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=535
+  _globals['_LISTTHREADREQUEST']._serialized_start=537
+  _globals['_LISTTHREADREQUEST']._serialized_end=660
+  _globals['_LISTTHREADRESPONSE']._serialized_start=662
+  _globals['_LISTTHREADRESPONSE']._serialized_end=746
+  _globals['_LISTEVENTSREQUEST']._serialized_start=748
+  _globals['_LISTEVENTSREQUEST']._serialized_end=860
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=862
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=964
+  _globals['_GETINBOXREQUEST']._serialized_start=966
+  _globals['_GETINBOXREQUEST']._serialized_end=1022
+  _globals['_GETINBOXRESPONSE']._serialized_start=1024
+  _globals['_GETINBOXRESPONSE']._serialized_end=1112
+  _globals['_INBOXENTRY']._serialized_start=1115
+  _globals['_INBOXENTRY']._serialized_end=1327
+  _globals['_CHATSERVICE']._serialized_start=1330
+  _globals['_CHATSERVICE']._serialized_end=2881
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ Talking: streams, sending, reading."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from parley.channel.v1 import channel_pb2 as _channel_pb2
 from parley.chat.v1 import event_pb2 as _event_pb2
@@ -343,6 +344,7 @@ class InboxEntry(_message.Message):
     READ_SEQ_FIELD_NUMBER: _builtins.int
     UNREAD_COUNT_FIELD_NUMBER: _builtins.int
     LAST_MESSAGE_FIELD_NUMBER: _builtins.int
+    MUTE_UNTIL_FIELD_NUMBER: _builtins.int
     peer_user_id: _builtins.str
     """For a direct channel, the other user's id. Empty for groups."""
     read_seq: _builtins.int
@@ -357,6 +359,10 @@ class InboxEntry(_message.Message):
     def last_message(self) -> _event_pb2.Event:
         """The newest event that carries a message, its text cut to 256 code points. Unset when there is none."""
 
+    @_builtins.property
+    def mute_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when the caller wants no notices of the channel. Unset means: not muted."""
+
     def __init__(
         self,
         *,
@@ -365,10 +371,11 @@ class InboxEntry(_message.Message):
         read_seq: _builtins.int = ...,
         unread_count: _builtins.int = ...,
         last_message: _event_pb2.Event | None = ...,
+        mute_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "last_message", b"last_message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "last_message", b"last_message", "mute_until", b"mute_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "last_message", b"last_message", "peer_user_id", b"peer_user_id", "read_seq", b"read_seq", "unread_count", b"unread_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "last_message", b"last_message", "mute_until", b"mute_until", "peer_user_id", b"peer_user_id", "read_seq", b"read_seq", "unread_count", b"unread_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

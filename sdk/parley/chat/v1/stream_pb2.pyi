@@ -608,6 +608,7 @@ class Control(_message.Message):
     LAGGING_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     AUTH_EXPIRING_FIELD_NUMBER: _builtins.int
+    MUTE_CHANGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First control of every stream."""
@@ -640,6 +641,10 @@ class Control(_message.Message):
     def auth_expiring(self) -> Global___AuthExpiring:
         """The access token runs out soon: send Reauthenticate."""
 
+    @_builtins.property
+    def mute_changed(self) -> Global___MuteChanged:
+        """Another device of the user muted a channel, or made it heard again."""
+
     def __init__(
         self,
         *,
@@ -651,12 +656,13 @@ class Control(_message.Message):
         lagging: Global___Lagging | None = ...,
         ping: Global___Ping | None = ...,
         auth_expiring: Global___AuthExpiring | None = ...,
+        mute_changed: Global___MuteChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["auth_expiring", b"auth_expiring", "caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "lagging", b"lagging", "ping", b"ping", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth_expiring", b"auth_expiring", "caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "lagging", b"lagging", "mute_changed", b"mute_changed", "ping", b"ping", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_expiring", b"auth_expiring", "caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "lagging", b"lagging", "ping", b"ping", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_expiring", b"auth_expiring", "caught_up", b"caught_up", "control", b"control", "digest", b"digest", "go_away", b"go_away", "lagging", b"lagging", "mute_changed", b"mute_changed", "ping", b"ping", "read_position", b"read_position", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_control: _TypeAlias = _typing.Literal["welcome", "digest", "caught_up", "read_position", "go_away", "lagging", "ping", "auth_expiring"]  # noqa: Y015
+    _WhichOneofReturnType_control: _TypeAlias = _typing.Literal["welcome", "digest", "caught_up", "read_position", "go_away", "lagging", "ping", "auth_expiring", "mute_changed"]  # noqa: Y015
     _WhichOneofArgType_control: _TypeAlias = _typing.Literal["control", b"control"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_control) -> _WhichOneofReturnType_control | None: ...
 
@@ -925,6 +931,34 @@ class ReadPosition(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadPosition: _TypeAlias = ReadPosition  # noqa: Y015
+
+@_typing.final
+class MuteChanged(_message.Message):
+    """The user's mute of one channel changed. Devices that are not connected learn of it by GetInbox."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    MUTE_UNTIL_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    """Which channel."""
+    @_builtins.property
+    def mute_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when the user wants no notices of it. Unset means: not muted."""
+
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        mute_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mute_until", b"mute_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "mute_until", b"mute_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MuteChanged: _TypeAlias = MuteChanged  # noqa: Y015
 
 @_typing.final
 class GoAway(_message.Message):

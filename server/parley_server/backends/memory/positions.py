@@ -16,6 +16,7 @@ class MemoryPositions:
     def __init__(self) -> None:
         self._marks: dict[tuple[str, str], ReadMark] = {}
         self._cursors: dict[tuple[str, str], FeedCursor] = {}
+        self._mutes: dict[tuple[str, str], int] = {}
 
     async def mark_read(self, user_id: str, channel_id: str, mark: ReadMark) -> ReadMark:
         """See Positions."""
@@ -48,6 +49,24 @@ class MemoryPositions:
     async def acknowledged(self, user_id: str, device_id: str) -> FeedCursor | None:
         """See Positions."""
         return self._cursors.get((user_id, device_id))
+
+    async def set_mute(self, user_id: str, channel_id: str, mute_until_ms: int) -> None:
+        """See Positions."""
+        if mute_until_ms:
+            self._mutes[user_id, channel_id] = mute_until_ms
+        else:
+            self._mutes.pop((user_id, channel_id), None)
+
+    async def mutes(self, user_id: str, channel_ids: Sequence[str]) -> dict[str, int]:
+        """See Positions."""
+        mutes = self._mutes
+        return {known: mutes[user_id, known] for known in channel_ids if (user_id, known) in mutes}
+
+    async def forget_user(self, user_id: str) -> None:
+        """See Positions."""
+        for kept in (self._marks, self._cursors, self._mutes):
+            for key in [key for key in kept if key[0] == user_id]:
+                del kept[key]
 
     async def forget_device(self, user_id: str, device_id: str) -> None:
         """See Positions."""

@@ -1,4 +1,4 @@
-"""Read positions and acknowledged cursors in `chat.db`."""
+"""Read positions, mutes and acknowledged cursors in `chat.db`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class SqlitePositions:
         self._mark_read = _MarkReadWrite()
         self._acknowledge = _AcknowledgeWrite()
         self._forget_device = _ForgetDeviceWrite()
+        self._set_mute = _SetMuteWrite()
+        self._forget_user = _ForgetUserWrite()
 
     async def mark_read(self, user_id: str, channel_id: str, mark: ReadMark) -> ReadMark:
         """See Positions."""
@@ -45,6 +47,18 @@ class SqlitePositions:
     async def acknowledged(self, user_id: str, device_id: str) -> FeedCursor | None:
         """See Positions."""
         return await self._database.read(_acknowledged, user_id, device_id)
+
+    async def set_mute(self, user_id: str, channel_id: str, mute_until_ms: int) -> None:
+        """See Positions."""
+        await self._database.write(self._set_mute, (user_id, channel_id, mute_until_ms))
+
+    async def mutes(self, user_id: str, channel_ids: Sequence[str]) -> dict[str, int]:
+        """See Positions."""
+        return await self._database.read(_mutes, user_id, channel_ids)
+
+    async def forget_user(self, user_id: str) -> None:
+        """See Positions."""
+        await self._database.write(self._forget_user, user_id)
 
     async def forget_device(self, user_id: str, device_id: str) -> None:
         """See Positions."""
@@ -96,6 +110,41 @@ class _ForgetDeviceWrite(Write[tuple[str, str], None]):
         for request in requests:
             connection.execute("DELETE FROM device_cursor WHERE user_id = ? AND device_id = ?", request)
         return [None] * len(requests)
+
+
+class _SetMuteWrite(Write[tuple[str, str, int], None]):
+    def run(
+        self, connection: apsw.Connection, requests: Sequence[tuple[str, str, int]]
+    ) -> list[Exception | None]:
+        for user_id, channel_id, mute_until_ms in requests:
+            if mute_until_ms:
+                connection.execute(
+                    "INSERT OR REPLACE INTO mute (user_id, channel, until_ms) VALUES (?, ?, ?)",
+                    (user_id, make_key(connection, channel_id), mute_until_ms),
+                )
+            else:
+                connection.execute(
+                    "DELETE FROM mute WHERE user_id = ? AND channel = " + KEY_OF, (user_id, channel_id)
+                )
+        return [None] * len(requests)
+
+
+class _ForgetUserWrite(Write[str, None]):
+    def run(self, connection: apsw.Connection, requests: Sequence[str]) -> list[Exception | None]:
+        for user_id in requests:
+            for table in ("read_mark", "mute", "device_cursor"):
+                connection.execute(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
+        return [None] * len(requests)
+
+
+def _mutes(connection: apsw.Connection, user_id: str, channel_ids: Sequence[str]) -> dict[str, int]:
+    found = connection.execute(
+        "SELECT wanted.value, until_ms FROM json_each(?) AS wanted "
+        "JOIN channel_key ON channel_id = wanted.value "
+        "JOIN mute ON user_id = ? AND channel = channel_key.key",
+        (json.dumps(list(channel_ids)), user_id),
+    )
+    return dict(found)
 
 
 def _read_marks(connection: apsw.Connection, user_id: str, channel_ids: Sequence[str]) -> dict[str, ReadMark]:

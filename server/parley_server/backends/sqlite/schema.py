@@ -174,6 +174,14 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (channel_id, seq)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE mute (
+        user_id TEXT NOT NULL,
+        channel INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL,
+        PRIMARY KEY (user_id, channel)
+    ) WITHOUT ROWID;
+    """,
 )
 """Step n brings a file from version n to version n + 1. A step that was released is never edited."""
 
