@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from parley_wire.limits import Limits
 
@@ -46,9 +46,20 @@ class ServerOptions:
     0: never."""
     connection_age_grace_seconds: float = 60.0
     """How long its calls may take then. Afterwards it is closed."""
+    sweep_seconds: float = 1.0
+    """How often all the above is looked after."""
     reuse_port: bool = False
     """Several processes may listen on one port; the kernel spreads connections over them."""
     backlog: int = 4096
     """Connections that wait to be accepted; the kernel may allow fewer."""
     write_buffer_bytes: int = 64 * 1024
     """Bytes that one socket may hold back before its streams are told to wait."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that cannot be used."""
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, int | float) and value < 0:
+                raise ValueError(f"{setting.name} must not be negative")
+        if self.sweep_seconds == 0:
+            raise ValueError("sweep_seconds must be greater than 0")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from parley_wire.request import Request
     from parley_wire.servicer_call import ServicerCall
 
-_SWEEP_SECONDS = 1.0
 _AGE_JITTER = 0.1
 
 
@@ -211,7 +210,7 @@ class Server(grpc.aio.Server):
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(self.options.sweep_seconds)
             now = self.loop.time()
             for connection in list(self._connections):
                 connection.check(now)

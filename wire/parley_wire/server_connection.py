@@ -264,6 +264,9 @@ class ServerConnection(asyncio.Protocol):
     def _request(self, event: RequestReceived) -> None:
         server = self.server
         stream = event.stream
+        if stream.closed:
+            # Opened and reset within one read: nothing was begun for it.
+            return
         request = request_of(event.headers)
         if request.http_status:
             stream.owner = _NotGrpc(self, stream, request.http_status)
@@ -326,6 +329,7 @@ class ServerConnection(asyncio.Protocol):
         for stream in self.core.closed_streams:
             stream.local_closed = stream.remote_closed = True
         self.core.streams.open.clear()
+        self.schedule()
 
     def _close_when_told(self) -> None:
         """Close behind what is written; a peer that does not read has a little time."""

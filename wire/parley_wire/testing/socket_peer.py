@@ -1,0 +1,98 @@
+"""A client that speaks frames over a real socket, and may misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from parley_wire import frames
+from parley_wire.headers import encode
+from parley_wire.testing.echo_service import SERVICE
+from parley_wire.testing.peer import REQUEST, Frame
+
+if TYPE_CHECKING:
+    import ssl
+    from types import TracebackType
+
+LIMIT_SECONDS = 10.0
+
+
+class SocketPeer:
+    """`async with SocketPeer(address) as peer`. Reading is up to the test."""
+
+    def __init__(self, address: str, *, tls: ssl.SSLContext | None = None) -> None:
+        self._address = address
+        self._tls = tls
+        self._rest = b""
+
+    async def __aenter__(self) -> SocketPeer:
+        if self._address.startswith("unix:"):
+            opened = await asyncio.open_unix_connection(self._address.removeprefix("unix:"))
+        else:
+            host, _, port = self._address.rpartition(":")
+            name = "localhost" if self._tls else None
+            opened = await asyncio.open_connection(host, int(port), ssl=self._tls, server_hostname=name)
+        self._reader, self._writer = opened
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    def write(self, *parts: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(b"".join(parts))
+
+    def shake_hands(self, pairs: tuple[tuple[int, int], ...] = ()) -> None:
+        """Send preface, SETTINGS and an acknowledgement of the server's."""
+        self.write(frames.PREFACE, frames.settings(pairs), frames.SETTINGS_ACK)
+
+    def request(self, stream_id: int, method: str, *, end_stream: bool = False, timeout: bytes = b"") -> None:
+        """Send a request's headers."""
+        fields = [
+            (name, f"/{SERVICE}/{method}".encode() if name == b":path" else value) for name, value in REQUEST
+        ]
+        if timeout:
+            fields.append((b"grpc-timeout", timeout))
+        self.write(frames.headers(stream_id, encode(fields), end_stream=end_stream))
+
+    def body(self, stream_id: int, data: bytes, *, end_stream: bool = False) -> None:
+        """Send DATA."""
+        flags = frames.END_STREAM if end_stream else 0
+        self.write(frames.frame(frames.DATA, flags, stream_id, data))
+
+    async def frame(self) -> Frame | None:
+        """The next frame; None at the end of the connection."""
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                head = await self._reader.readexactly(frames.HEAD_BYTES)
+                high, low, kind, flags, stream_id = frames.HEAD.unpack(head)
+                payload = await self._reader.readexactly(high << 16 | low)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        return Frame(kind, flags, stream_id, payload)
+
+    async def until(self, kind: int, stream_id: int = 0) -> Frame:
+        """Skip to the next frame of a kind on a stream. Raises EOFError if the connection ends before."""
+        while (found := await self.frame()) is not None:
+            if (found.kind, found.stream_id) == (kind, stream_id):
+                return found
+        raise EOFError("the connection ended")
+
+    async def until_closed(self) -> list[Frame]:
+        """All frames until the connection ends."""
+        found: list[Frame] = []
+        while (frame := await self.frame()) is not None:
+            found.append(frame)
+        return found
+
+    async def trailers(self, stream_id: int) -> Frame:
+        """Skip to the HEADERS that end a stream."""
+        while True:
+            found = await self.until(frames.HEADERS, stream_id)
+            if found.flags & frames.END_STREAM:
+                return found
