@@ -156,16 +156,21 @@ class RawStream:
     # For a client that uses a request id twice; otherwise a second reply is a defect of the node.
     repeats_allowed: bool = False
     _next_request_id: int = 1 << 20
+    # The layer below loses a frame that is written while another one is.
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def send_bytes(self, encoded: bytes) -> None:
-        """Write one frame as it is. A stream that has ended takes nothing more; reading says why."""
-        if self.call.done():
-            return
-        # Its own write puts an error of its making in the place of the server's status
-        # (https://github.com/grpc/grpc/issues/36066), so the layer below is used.
-        await self.call._metadata_sent.wait()
-        with contextlib.suppress(cygrpc.InternalError):
-            await self.call._cython_call.send_serialized_message(encoded)
+        """Write one frame as it is, after those that were given before. A stream that has ended takes nothing
+        more; reading says why.
+        """
+        async with self._writing:
+            if self.call.done():
+                return
+            # Its own write puts an error of its making in the place of the server's status
+            # (https://github.com/grpc/grpc/issues/36066), so the layer below is used.
+            await self.call._metadata_sent.wait()
+            with contextlib.suppress(cygrpc.InternalError):
+                await self.call._cython_call.send_serialized_message(encoded)
 
     async def send(self, **fields: Any) -> None:
         """Write one ConnectRequest with these fields."""
