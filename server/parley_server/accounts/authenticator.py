@@ -43,6 +43,7 @@ class Authenticator:
         )
         self._leeway_ms = 1000 * settings.clock_leeway_seconds
         self._verified: OrderedDict[bytes, AccessClaims] = OrderedDict()
+        # By id of the device, or of a user who deleted the account: the two never look alike.
         self._revoked_until_ms: dict[str, int] = {}
         self._suspended: set[str] = set()
         self._callbacks: list[RevocationCallback] = []
@@ -65,7 +66,7 @@ class Authenticator:
         Raises Refusal: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, DEVICE_REVOKED or ACCOUNT_SUSPENDED.
         """
         claims = self._claims(_bearer_token(metadata))
-        if claims.device_id in self._revoked_until_ms:
+        if claims.device_id in self._revoked_until_ms or claims.user_id in self._revoked_until_ms:
             raise device_revoked()
         if claims.user_id in self._suspended:
             raise account_suspended()
@@ -90,6 +91,14 @@ class Authenticator:
         """Refuse the user's tokens from now on and tell the subscribers. Repeating it is harmless."""
         self._suspended.add(user.user_id)
         self._tell(user.user_id, None, Reason.ACCOUNT_SUSPENDED)
+
+    def user_deleted(self, user_id: str) -> None:
+        """Refuse all tokens of the user as those of revoked devices, from now on, and tell the subscribers.
+
+        Repeating it is harmless. After a restart it is the devices, all revoked, that tell.
+        """
+        self._refuse(user_id, self._clock.now_ms() + self._longest_token_ms)
+        self._tell(user_id, None, Reason.DEVICE_REVOKED)
 
     def user_restored(self, user: UserRow) -> None:
         """Take the user's tokens again."""
@@ -116,15 +125,19 @@ class Authenticator:
         return claims
 
     def _remember(self, device: DeviceRow) -> None:
+        revoke_time_ms = self._clock.now_ms() if device.revoke_time_ms is None else device.revoke_time_ms
+        self._refuse(
+            device.device_id,
+            max(revoke_time_ms + self._longest_token_ms, device.access_expire_time_ms + self._leeway_ms),
+        )
+
+    def _refuse(self, device_or_user_id: str, until_ms: int) -> None:
         now_ms = self._clock.now_ms()
         if now_ms >= self._next_sweep_ms:
             self._next_sweep_ms = now_ms + self._longest_token_ms
-            for device_id in [key for key, until_ms in self._revoked_until_ms.items() if until_ms <= now_ms]:
-                del self._revoked_until_ms[device_id]
-        revoke_time_ms = now_ms if device.revoke_time_ms is None else device.revoke_time_ms
-        self._revoked_until_ms[device.device_id] = max(
-            revoke_time_ms + self._longest_token_ms, device.access_expire_time_ms + self._leeway_ms
-        )
+            for known_id in [key for key, end_ms in self._revoked_until_ms.items() if end_ms <= now_ms]:
+                del self._revoked_until_ms[known_id]
+        self._revoked_until_ms[device_or_user_id] = until_ms
 
     def _tell(self, user_id: str, device_id: str | None, reason: Reason) -> None:
         for callback in tuple(self._callbacks):

@@ -43,19 +43,21 @@ class Credentials:
         self, user_id: str, device_id: str, old_password: str, new_password: str, *, keep_other_devices: bool
     ) -> None:
         """The user's password is the new one, durably, and all devices but `device_id` are logged out,
-        unless they are to be kept. A repeat, told by the new password being the account's already, changes
-        nothing.
+        unless they are to be kept. A repeat, told by the new password being the account's already, ends the
+        same way.
 
         Raises Refusal: INVALID_FIELD, WRONG_PASSWORD, SERVER_BUSY.
         """
         validation.check_password_change(old_password, new_password)
         for _ in range(_ATTEMPTS):
             former_hash = await self._accounts.password_hash(user_id)
-            if not await self._passwords.verify(old_password, former_hash):
-                if await self._passwords.verify(new_password, former_hash):
-                    return
+            if await self._passwords.verify(old_password, former_hash):
+                new_hash = await self._passwords.hash(new_password)
+            elif await self._passwords.verify(new_password, former_hash):
+                # A repeat. The first answer may have been lost to this node too, so devices are ended again.
+                new_hash = former_hash
+            else:
                 break
-            new_hash = await self._passwords.hash(new_password)
             changed = self._set(
                 user_id, new_hash, former_hash=former_hash, revoke=not keep_other_devices, kept=device_id
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,8 @@ class Deletions:
         self._blocks = blocks
         self._completion = completion
         self._retry_seconds = settings.deletion_retry_seconds
+        self._compact_seconds = settings.compact_seconds
+        self._compact_after = -math.inf
         self._erasers: list[EraseUser] = []
         self._marked = asyncio.Event()
 
@@ -87,24 +90,27 @@ class Deletions:
         that the caller makes of this.
 
         A user's deletion is finished once all erasers returned. One that failed is logged and tried again.
-        Without erasers nothing is done and nothing finished.
+        The store is compacted at the start and then at most every `compact_seconds`.
+        Without erasers nothing is finished.
         """
         while True:
             self._marked.clear()
-            complete = not self._erasers or await self._finish_all()
+            complete = await self._finish_all() and await self._compact()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if complete else self._retry_seconds):
+                async with asyncio.timeout(self._compact_seconds if complete else self._retry_seconds):
                     await self._marked.wait()
 
     async def _delete(self, user_id: str, password_hash: str) -> Deletion:
-        deleted = await self._accounts.delete_user(
-            user_id, password_hash=password_hash, now_ms=self._clock.now_ms()
-        )
-        if deleted.outcome is Deletion.DELETED:
+        try:
+            deleted = await self._accounts.delete_user(
+                user_id, password_hash=password_hash, now_ms=self._clock.now_ms()
+            )
+        finally:
+            # Also when the outcome is unknown: then the list of unfinished deletions tells `run`.
             self._blocks.user_deleted(user_id)
-            for device in deleted.revoked:
-                self._authenticator.device_revoked(device)
             self._marked.set()
+        for device in deleted.revoked:
+            self._authenticator.device_revoked(device)
         return deleted.outcome
 
     async def _finish_all(self) -> bool:
@@ -120,11 +126,26 @@ class Deletions:
             return False
         return complete
 
+    async def _compact(self) -> bool:
+        """Remove from the store's files what finished deletions left there, unless that was done lately."""
+        now = self._clock.monotonic()
+        if now < self._compact_after:
+            return True
+        try:
+            await self._accounts.compact()
+        except Exception:
+            log.exception("accounts not compacted yet")
+            return False
+        self._compact_after = now + self._compact_seconds
+        return True
+
     async def _finish(self, user_id: str) -> bool:
         try:
+            self._authenticator.user_deleted(user_id)
             for erase_user in self._erasers:
                 await erase_user(user_id)
-            await self._accounts.deletion_finished(user_id)
+            if self._erasers:
+                await self._accounts.deletion_finished(user_id)
         except Exception:
             # The others' turn must come whatever stands in this one's way.
             log.exception("deleted user not erased yet", user_id=user_id)

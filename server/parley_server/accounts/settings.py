@@ -29,6 +29,8 @@ class AccountSettings:
     """User ids that are remembered to know who blocked whom: some 100 bytes each."""
     deletion_retry_seconds: int = 30
     """How long after a failure the erasure of a deleted user is tried again."""
+    compact_seconds: int = 3600
+    """How often at most what deleted users left in the store's files is removed from them."""
     operator_token_lifetime_seconds: int = 365 * 24 * 3600
     """How long the operator's token in the data folder is good for. Renewed at a start with less than half
     left.

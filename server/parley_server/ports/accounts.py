@@ -160,7 +160,7 @@ class Deletion(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class UserDeleted:
-    """What became of a `delete_user`; `revoked` are the devices that it revoked, as they are now."""
+    """What became of a `delete_user`; `revoked` are the user's devices, which are all revoked then."""
 
     outcome: Deletion
     revoked: tuple[DeviceRow, ...] = ()
@@ -219,7 +219,8 @@ class Accounts(Protocol):
     ) -> tuple[DeviceRow, ...] | None:
         """Replace the password hash and, if `revoke`, revoke all devices but `keep_device_id` (empty: all).
 
-        Returns the devices that it revoked, as they are now. None when there is no such user, or when
+        Returns the user's revoked devices, those that were revoked before included, in any order: a repeat of
+        a change whose answer was lost returns them too. None when there is no such user, or when
         `former_hash` is given and the hash is another by now: nothing changed then.
         """
         ...
@@ -349,7 +350,15 @@ class Accounts(Protocol):
         ...
 
     async def deletion_finished(self, user_id: str) -> None:
-        """Free the name of a user that was deleted. Nothing personal is left then, in the store's files
-        neither. Repeating it is fine.
+        """Free the name of a user that was deleted: nothing personal is left in the rows then. Repeating it
+        is fine.
+        """
+        ...
+
+    async def compact(self) -> None:
+        """Leave nothing in the store's files of users whose deletion was finished before this call.
+
+        Costs nothing unless there are some since the last time, counted over restarts; then seconds per
+        gigabyte, in which changes wait.
         """
         ...

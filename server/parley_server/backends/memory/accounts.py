@@ -75,7 +75,13 @@ class MemoryAccounts:
         if user_id not in self._users or former_hash not in (None, self._password_hashes[user_id]):
             return None
         self._password_hashes[user_id] = password_hash
-        return self._revoke_all(user_id, keep_device_id, now_ms) if revoke else ()
+        if revoke:
+            self._revoke_all(user_id, keep_device_id, now_ms)
+        return tuple(
+            device
+            for device in self._devices.values()
+            if device.user_id == user_id and device.revoke_time_ms is not None
+        )
 
     async def change_profile(self, user_id: str, change: ProfileChange) -> UserRow | None:
         user = self._users.get(user_id)
@@ -248,11 +254,14 @@ class MemoryAccounts:
         for who, relation, to_whom in list(self._relations):
             if user_id in (who, to_whom):
                 del self._relations[who, relation, to_whom]
-        revoked = self._revoke_all(user_id, "", now_ms)
-        for device in self._devices.values():
-            if device.user_id == user_id:
-                self._devices[device.device_id] = replace(device, device_name="", refresh_state=b"")
-        return UserDeleted(Deletion.DELETED, tuple(self._devices[device.device_id] for device in revoked))
+        self._revoke_all(user_id, "", now_ms)
+        revoked = tuple(
+            replace(device, device_name="", refresh_state=b"")
+            for device in self._devices.values()
+            if device.user_id == user_id
+        )
+        self._devices.update({device.device_id: device for device in revoked})
+        return UserDeleted(Deletion.DELETED, revoked)
 
     async def deleting_users(self, *, after: str, limit: int) -> tuple[str, ...]:
         return tuple(sorted(user_id for user_id in self._deleting if user_id > after)[:limit])
@@ -264,6 +273,9 @@ class MemoryAccounts:
             self._tombstones[user_id] = replace(user, folded_username=nobodys_name(user_id))
             del self._user_ids[user.folded_username]
 
+    async def compact(self) -> None:
+        """There are no files."""
+
     def _related(self, user_id: str, relation: Relation) -> dict[str, int]:
         return {
             other_id: create_time_ms
@@ -271,13 +283,11 @@ class MemoryAccounts:
             if (who, kind) == (user_id, relation)
         }
 
-    def _revoke_all(self, user_id: str, keep_device_id: str, now_ms: int) -> tuple[DeviceRow, ...]:
-        revoked = tuple(
-            replace(device, revoke_time_ms=now_ms)
-            for device in self._devices.values()
-            if device.user_id == user_id
-            and device.device_id != keep_device_id
-            and device.revoke_time_ms is None
-        )
-        self._devices.update({device.device_id: device for device in revoked})
-        return revoked
+    def _revoke_all(self, user_id: str, keep_device_id: str, now_ms: int) -> None:
+        for device in list(self._devices.values()):
+            if (
+                device.user_id == user_id
+                and device.device_id != keep_device_id
+                and device.revoke_time_ms is None
+            ):
+                self._devices[device.device_id] = replace(device, revoke_time_ms=now_ms)

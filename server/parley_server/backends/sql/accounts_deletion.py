@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, or_, select, update
 
-from parley_server.backends.sql.accounts_devices import devices_of, revoke_all
+from parley_server.backends.sql.accounts_devices import revoke_all, revoked_of
 from parley_server.backends.sql.accounts_users import PRESENT, USER_COLUMNS
 from parley_server.backends.sql.schema import deletions, devices, relations, users
-from parley_server.backends.sql.store import SqlStore
+from parley_server.backends.sql.store import IDS_PER_STATEMENT, SqlStore
 from parley_server.ports.accounts import Deletion, UserDeleted, UserRow, nobodys_name, tombstone
 
 if TYPE_CHECKING:
@@ -42,27 +42,38 @@ class SqlDeletion(SqlStore):
                 for other in found.values()
             ):
                 return UserDeleted(Deletion.LAST_OPERATOR)
-            revoked_ids = await revoke_all(connection, user_id, keep_device_id="", now_ms=now_ms)
+            await revoke_all(connection, user_id, keep_device_id="", now_ms=now_ms)
             await _forget(connection, user, now_ms)
-            return UserDeleted(Deletion.DELETED, await devices_of(connection, revoked_ids))
+            return UserDeleted(Deletion.DELETED, await revoked_of(connection, user_id))
 
     async def deleting_users(self, *, after: str, limit: int) -> tuple[str, ...]:
         query = (
             select(deletions.c.user_id)
-            .where(deletions.c.user_id > after)
+            .where(deletions.c.user_id > after, ~deletions.c.finished)
             .order_by(deletions.c.user_id)
             .limit(limit)
         )
         return tuple(row.user_id for row in await self._rows(query))
 
     async def deletion_finished(self, user_id: str) -> None:
+        chosen = (deletions.c.user_id == user_id, ~deletions.c.finished)
         async with self._write() as connection:
-            done = await connection.execute(delete(deletions).where(deletions.c.user_id == user_id))
+            done = await connection.execute(update(deletions).where(*chosen).values(finished=True))
             if done.rowcount == 1:
                 name = nobodys_name(user_id)
-                chosen = users.c.user_id == user_id
-                await connection.execute(update(users).where(chosen).values(folded_username=name))
-        await self._compact()
+                named = users.c.user_id == user_id
+                await connection.execute(update(users).where(named).values(folded_username=name))
+
+    async def compact(self) -> None:
+        rows = await self._rows(select(deletions.c.user_id).where(deletions.c.finished))
+        finished = [row.user_id for row in rows]
+        if not finished:
+            return
+        await self._rewrite()
+        async with self._write() as connection:
+            for start in range(0, len(finished), IDS_PER_STATEMENT):
+                some = finished[start : start + IDS_PER_STATEMENT]
+                await connection.execute(delete(deletions).where(deletions.c.user_id.in_(some)))
 
 
 async def _forget(connection: AsyncConnection, user: UserRow, now_ms: int) -> None:

@@ -13,8 +13,6 @@ from parley_server.backends.sql.store import SqlStore
 from parley_server.ports.accounts import DeviceAdded, DeviceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -125,23 +123,20 @@ class SqlDevices(SqlStore):
         return tuple(DeviceRow(**row._mapping) for row in await self._rows(query))
 
 
-async def revoke_all(
-    connection: AsyncConnection, user_id: str, *, keep_device_id: str, now_ms: int
-) -> tuple[str, ...]:
-    """Revoke what is not revoked of the user's devices, but for one. Returns the ids of those it revoked."""
+async def revoke_all(connection: AsyncConnection, user_id: str, *, keep_device_id: str, now_ms: int) -> None:
+    """Revoke what is not revoked of the user's devices, but for one."""
     chosen = (
         devices.c.user_id == user_id,
         devices.c.device_id != keep_device_id,
         devices.c.revoke_time_ms.is_(None),
     )
-    ids = (await connection.execute(select(devices.c.device_id).where(*chosen))).scalars().all()
     await connection.execute(update(devices).where(*chosen).values(revoke_time_ms=now_ms))
-    return tuple(ids)
 
 
-async def devices_of(connection: AsyncConnection, device_ids: Sequence[str]) -> tuple[DeviceRow, ...]:
-    """The devices with these ids, as they are now."""
-    rows = await connection.execute(select(*_DEVICE_COLUMNS).where(devices.c.device_id.in_(device_ids)))
+async def revoked_of(connection: AsyncConnection, user_id: str) -> tuple[DeviceRow, ...]:
+    """The user's revoked devices."""
+    revoked = (devices.c.user_id == user_id, devices.c.revoke_time_ms.is_not(None))
+    rows = await connection.execute(select(*_DEVICE_COLUMNS).where(*revoked))
     return tuple(DeviceRow(**row._mapping) for row in rows)
 
 

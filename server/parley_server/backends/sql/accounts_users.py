@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from parley_server.backends.sql.accounts_devices import devices_of, revoke_all
+from parley_server.backends.sql.accounts_devices import revoke_all, revoked_of
 from parley_server.backends.sql.schema import devices, relations, users
 from parley_server.backends.sql.store import IDS_PER_STATEMENT, SqlStore
 from parley_server.ports.accounts import DeviceRow, ProfileChange, Relation, UserAdded, UserRow
@@ -78,10 +78,9 @@ class SqlUsers(SqlStore):
             change = update(users).where(*chosen).values(password_hash=password_hash)
             if (await connection.execute(change)).rowcount != 1:
                 return None
-            if not revoke:
-                return ()
-            revoked_ids = await revoke_all(connection, user_id, keep_device_id=keep_device_id, now_ms=now_ms)
-            return await devices_of(connection, revoked_ids)
+            if revoke:
+                await revoke_all(connection, user_id, keep_device_id=keep_device_id, now_ms=now_ms)
+            return await revoked_of(connection, user_id)
 
     async def change_profile(self, user_id: str, change: ProfileChange) -> UserRow | None:
         chosen = and_(users.c.user_id == user_id, PRESENT)

@@ -83,10 +83,11 @@ relations = Table(
 )
 Index("ix_relations_other_id", relations.c.other_id, relations.c.relation)
 
-# Deleted users whose messages are still to be erased.
+# Deleted users whose messages are still to be erased, or who are to be compacted away (`finished`).
 deletions = Table(
     "deletions",
     metadata,
     Column("user_id", code_point_text(), ForeignKey("users.user_id"), primary_key=True),
     Column("delete_time_ms", BigInteger, nullable=False),
+    Column("finished", Boolean, nullable=False, server_default=false()),
 )

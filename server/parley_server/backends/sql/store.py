@@ -59,15 +59,24 @@ class SqlStore:
     async def ping(self) -> None:
         await self._rows(select(users.c.user_id).limit(1))
 
-    async def _compact(self) -> None:
-        """Have what was overwritten leave the files, if readers allow. PostgreSQL does it by itself."""
+    async def _rewrite(self) -> None:
+        """Leave nothing in the files of what was overwritten or deleted before. PostgreSQL vacuums by itself.
+
+        Nothing less than writing the file anew is enough: where a page was split, copies of its rows stay in
+        what is unused of it, whatever `secure_delete` says. The write-ahead log has older copies of pages.
+        """
         if self._engine.dialect.name != "sqlite":
             return
         with self._unavailable():
             async with self._writing, self._engine.connect() as connection:
                 raw = await connection.get_raw_connection()
                 driver: Any = raw.driver_connection
-                await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                await driver.execute_fetchall("VACUUM")
+                ((busy, _, _),) = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                if busy:
+                    raise StoreUnavailable(
+                        "the write-ahead log of the accounts is being read: try again later"
+                    )
 
     async def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self._read() as connection:

@@ -30,6 +30,7 @@ def upgrade() -> None:
         "deletions",
         sa.Column("user_id", text, nullable=False),
         sa.Column("delete_time_ms", sa.BigInteger, nullable=False),
+        sa.Column("finished", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("user_id", name="pk_deletions"),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name="fk_deletions_user_id"),
     )
