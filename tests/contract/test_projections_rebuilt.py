@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 
     from parley_server.chat.event import Event
 
-OTHER_TABLES = ("channel_key", "log_message", "log_other", "log_head", "active_channel", "read_mark")
+OTHER_TABLES = (
+    "channel_key",
+    "log_message",
+    "log_other",
+    "log_head",
+    "active_channel",
+    "read_mark",
+    "device_cursor",
+)
 
 
 def histories(seed: int) -> dict[str, list[Event]]:
@@ -79,9 +87,21 @@ class Spoil(Write[None, None]):
         return [None] * len(requests)
 
 
-def tables(connection: apsw.Connection, names: tuple[str, ...]) -> dict[str, list[Any]]:
-    """Every row of the tables, in the order of their columns."""
+def tables(connection: apsw.Connection, *, projected: bool) -> dict[str, list[Any]]:
+    """Every row of the projected tables, or of the others, in the order of their columns."""
+    found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    names = [name for (name,) in found if (name not in OTHER_TABLES) is projected]
     return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=repr) for name in names}
+
+
+async def projected_tables(database: ChatDatabase) -> dict[str, list[Any]]:
+    """Every row of the projected tables."""
+    return await database.read(lambda connection: tables(connection, projected=True))
+
+
+async def other_tables(database: ChatDatabase) -> dict[str, list[Any]]:
+    """Every row of the logs and positions."""
+    return await database.read(lambda connection: tables(connection, projected=False))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -93,19 +113,20 @@ async def test_every_projected_table_is_the_same_after_rebuilding(tmp_path: Path
     try:
         logs = histories(seed)
         await live(database, logs, random.Random(seed))
-        before = await database.read(tables, PROJECTED_TABLES)
-        assert all(before[name] for name in PROJECTED_TABLES), "a table that is empty proves nothing"
-        others = await database.read(tables, OTHER_TABLES)
+        before = await projected_tables(database)
+        assert set(before) == set(PROJECTED_TABLES)
+        assert all(before.values()), "a table that is empty proves nothing"
+        others = await other_tables(database)
         await database.write(Spoil(), None)
-        assert await database.read(tables, PROJECTED_TABLES) != before
+        assert await projected_tables(database) != before
         reported: list[tuple[int, int]] = []
         await rebuild(
             SqliteMessageLog(database),
             SqliteProjections(database),
             progress=lambda done, total: reported.append((done, total)),
         )
-        assert await database.read(tables, PROJECTED_TABLES) == before
-        assert await database.read(tables, OTHER_TABLES) == others
+        assert await projected_tables(database) == before
+        assert await other_tables(database) == others
         assert reported == [(done, 12) for done in range(13)]
     finally:
         await database.close()
@@ -115,7 +136,7 @@ async def test_a_rebuild_that_was_interrupted_is_finished_by_catching_up(tmp_pat
     """As a node does at its start, and after the process was gone. Caught when watermarks were kept."""
     database = await ChatDatabase.open(tmp_path / "chat.db")
     await live(database, histories(3), random.Random(3))
-    before = await database.read(tables, PROJECTED_TABLES)
+    before = await projected_tables(database)
 
     def interrupt(done: int, total: int) -> None:
         if done == 5:
@@ -131,7 +152,7 @@ async def test_a_rebuild_that_was_interrupted_is_finished_by_catching_up(tmp_pat
         assert len(behind) == 7
         for channel_id in behind:
             await catch_up(channel_id, log, projections, ActivationLimits())
-        assert await database.read(tables, PROJECTED_TABLES) == before
+        assert await projected_tables(database) == before
     finally:
         await database.close()
 

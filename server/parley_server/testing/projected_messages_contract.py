@@ -98,6 +98,28 @@ class ProjectedMessagesContract(ProjectionsSuite):
             log.add(ReactionChanged(4, "z", True, 1), actor_id="bob")
             assert await emojis() == ["a", "z"]
 
+    async def test_what_is_taken_off_and_put_on_again_within_a_batch_comes_last(self) -> None:
+        """Caught when the emoji, or the user, kept the place that it had before the batch."""
+        async with self.opened() as projections:
+            log = _talk()
+            log.add(ReactionChanged(4, "z", True, 1), actor_id="ann")
+            log.add(ReactionChanged(4, "z", True, 2), actor_id="bob")
+            log.add(ReactionChanged(4, "a", True, 1), actor_id="bob")
+            await projections.apply("a", log.events)
+            log.add(ReactionChanged(4, "z", False, 1), actor_id="ann")
+            log.add(ReactionChanged(4, "z", True, 2), actor_id="ann")
+            await projections.apply("a", log.events)
+            reactions = (await _state(projections, 4)).reactions
+            assert [(row.emoji, row.user_ids) for row in reactions] == [
+                ("z", ("bob", "ann")),
+                ("a", ("bob",)),
+            ]
+            for user_id, count in (("ann", 1), ("bob", 0)):
+                log.add(ReactionChanged(4, "z", False, count), actor_id=user_id)
+            log.add(ReactionChanged(4, "z", True, 1), actor_id="ann")
+            await projections.apply("a", log.events)
+            assert [row.emoji for row in (await _state(projections, 4)).reactions] == ["a", "z"]
+
     async def test_a_deleted_message_has_no_reactions_and_no_pin(self) -> None:
         """Caught when reactions that came with the deletion in one batch were written after it."""
         async with self.opened() as projections:
@@ -165,9 +187,7 @@ class ProjectedMessagesContract(ProjectionsSuite):
             assert [states.states[seq].pin_seq for seq in (4, 5, 6)] == [0, 8, 0]
 
     async def test_states_are_found_however_they_are_asked_for(self) -> None:
-        """Caught when a page of messages close together brought the states of those between them, and when
-        one of messages far apart asked for each of them twice.
-        """
+        """Caught when a page of messages close together brought the states of those between them."""
         async with self.opened() as projections:
             log = _talk()
             for _ in range(200):
