@@ -39,6 +39,7 @@ OTHER_TABLES = (
     "active_channel",
     "read_mark",
     "device_cursor",
+    "mute",
 )
 
 
