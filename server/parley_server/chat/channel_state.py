@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from parley_server.chat.command import Command
 
 TARGETS_KEPT = 4096
+REACTORS_KEPT = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class ChannelState:
     """A channel as of `head`. Changed by `evolve` only; thrown away when the log is elsewhere.
 
     `roles` is in the order of joining. `pins` names the author of each pinned message. `targets` holds the
-    messages that commands were about; None stands for a seq at which there is no message. `last_post_ms`
-    matters in slow mode only.
+    messages that commands were about; None stands for a seq at which there is no message. `reactors_known`
+    counts the users in their `own`. `last_post_ms` matters in slow mode only.
     """
 
     channel_id: str
@@ -99,6 +100,7 @@ class ChannelState:
     erased_authors: set[str] = field(default_factory=set)
     last_post_ms: dict[str, int] = field(default_factory=dict)
     targets: dict[int, Target | None] = field(default_factory=dict)
+    reactors_known: int = 0
 
     @property
     def exists(self) -> bool:
@@ -112,8 +114,9 @@ class ChannelState:
     def shrink(self) -> None:
         """Between batches: forget what can be read again."""
         self.known_ids.shrink()
-        if len(self.targets) > TARGETS_KEPT:
+        if len(self.targets) > TARGETS_KEPT or self.reactors_known > REACTORS_KEPT:
             self.targets.clear()
+            self.reactors_known = 0
         if len(self.last_post_ms) > TARGETS_KEPT:
             since_ms = self.last_time_ms - 1000 * self.slow_mode_seconds
             self.last_post_ms = {user: at for user, at in self.last_post_ms.items() if at >= since_ms}

@@ -14,7 +14,7 @@ from parley_server.chat.message_view import erased
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from parley_server.ports.message_log import MessageLog, Row
     from parley_server.ports.projections import Projections
@@ -37,19 +37,25 @@ class Eraser:
         self._projections = projections
         self._due = asyncio.Event()
 
-    async def erase_now(self, event: Event) -> None:
-        """Erase what a MessageDeleted took back. Others, which may be long work, are left to `keep_sweeping`.
+    async def erase_now(self, channel_id: str, events: Sequence[Event]) -> None:
+        """Erase what deletions among a channel's new events took back. What takes longer, the ends of
+        accounts and of channels, is left to `keep_sweeping`.
 
         Never raises for a store that does not answer: the erasure stays due.
         """
-        if not isinstance(event.body, MessageDeleted):
-            self._due.set()
-            return
-        try:
-            await self._erase(event)
-        except StoreUnavailable as error:
-            log.error("not erased yet", channel_id=event.channel_id, seq=event.seq, error=str(error))
-            self._due.set()
+        deletions: list[tuple[int, int]] = []
+        for event in events:
+            match event.body:
+                case MessageDeleted(target_seq=target_seq):
+                    deletions.append((event.seq, target_seq))
+                case AuthorErased() | ChannelDeleted():
+                    self._due.set()
+        if deletions:
+            try:
+                await self._erase_messages(channel_id, deletions)
+            except StoreUnavailable as error:
+                log.error("not erased yet", channel_id=channel_id, error=str(error))
+                self._due.set()
 
     async def sweep(self) -> None:
         """Erase all that is due. Raises StoreUnavailable."""
@@ -78,13 +84,22 @@ class Eraser:
         channel_id = event.channel_id
         match event.body:
             case MessageDeleted(target_seq=target_seq):
-                seqs = (target_seq, *await self._projections.edits_of(channel_id, target_seq))
-                await self._empty(channel_id, list(await self._log.pick(channel_id, seqs)))
+                await self._erase_messages(channel_id, [(event.seq, target_seq)])
+                return
             case AuthorErased(user_id=user_id):
                 await self._walk(channel_id, event.seq, lambda written: written.actor_id == user_id)
             case ChannelDeleted():
                 await self._walk(channel_id, event.seq, lambda _written: True)
         await self._projections.erasure_done(channel_id, event.seq)
+
+    async def _erase_messages(self, channel_id: str, deletions: Sequence[tuple[int, int]]) -> None:
+        """Empty messages with their edits, by (seq of the deletion, of the message): one write for all."""
+        seqs: list[int] = []
+        for _, target_seq in deletions:
+            seqs += (target_seq, *await self._projections.edits_of(channel_id, target_seq))
+        await self._empty(channel_id, list(await self._log.pick(channel_id, seqs)))
+        for due_seq, _ in deletions:
+            await self._projections.erasure_done(channel_id, due_seq)
 
     async def _walk(self, channel_id: str, to_seq: int, concerned: Callable[[Event], bool]) -> None:
         from_seq = 1

@@ -18,7 +18,6 @@ from parley_server.chat import codec
 from parley_server.chat.activation import ActivationLimits, activate, events_after
 from parley_server.chat.batch import Batch, BatchLimits, decide_batch
 from parley_server.chat.command import Command, Done, Outcome, client_id_of
-from parley_server.chat.event import AuthorErased, ChannelDeleted, MessageDeleted
 from parley_server.chat.known_ids import Sent
 from parley_server.chat.presenting import Presenter
 from parley_server.chat.slots import slot_of
@@ -179,7 +178,7 @@ class ChannelOwner:
                 continue
             if await self._commit(batch, unsettled):
                 await self._ports.projections.apply(self.channel_id, batch.events)
-                await self._erase(batch)
+                await self._ports.eraser.erase_now(self.channel_id, batch.events)
                 await self._fan_out(state, batch)
                 return batch.outcomes
             self._state = None
@@ -257,11 +256,6 @@ class ChannelOwner:
                     if (event.actor_id, event.client_message_id) == key:
                         found[key] = Sent(event.seq, event.message_no, event.create_time_ms, event.digest)
         return found
-
-    async def _erase(self, batch: Batch) -> None:
-        for event in batch.events:
-            if isinstance(event.body, MessageDeleted | AuthorErased | ChannelDeleted):
-                await self._ports.eraser.erase_now(event)
 
     async def _mark_active(self) -> None:
         minute = self._ports.clock.now_ms() // 60_000

@@ -41,6 +41,7 @@ async def learn_targets(
             if target is not None and command.actor_id not in target.own:
                 own = await projections.own_reactions(state.channel_id, command.target_seq, command.actor_id)
                 target.own[command.actor_id] = set(own)
+                state.reactors_known += 1
 
 
 async def _read(
