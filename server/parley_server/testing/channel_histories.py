@@ -52,7 +52,9 @@ LIMITS = ChannelLimits(emojis_per_message=2, emojis_per_user_and_message=2, pins
 Step = tuple[int, int, int, int]
 """Which command, by whom, about what and how; numbers of any size, folded onto what there is."""
 
-steps = st.lists(st.tuples(*[st.integers(0, 1 << 16)] * 4), max_size=60)
+steps = st.lists(st.tuples(*[st.integers(0, 1 << 16)] * 4), max_size=100) | st.builds(
+    lambda chooser: random_steps(chooser, 100), st.randoms(use_true_random=False)
+)
 """Steps for `history`."""
 
 
@@ -79,7 +81,7 @@ def history(
     users = USERS[:2] if kind is ChannelKind.DIRECT else USERS[:3]
     maker.take(CreateChannel("ann", kind, "첫 제목", users, visibility, 4, "", b""))
     # Most of all that happens is messages, or nothing would happen to any.
-    kinds = (*[_post] * 7, *_COMMANDS)
+    kinds = (*[_post] * 5, *_COMMANDS)
     for number, who, what, how in walk:
         maker.now_ms += how % 3 * 500
         present = tuple(maker.state.roles)
@@ -103,10 +105,19 @@ class _Maker:
         time = f"{self.now_ms:012x}"
         return f"{time[:8]}-{time[8:]}-7000-8000-{self.ids:012x}"
 
+    def boss(self) -> str:
+        """Who may do most; somebody who is no member where there is none."""
+        roles = self.state.roles
+        return max(roles, key=lambda user_id: roles[user_id], default=USERS[-1])
+
     def a_message(self, what: int) -> int:
-        """The seq of a message; of an event that is none, or of no event, where there is no message."""
+        """The seq of a message, mostly a new one, so that much happens to the same; of an event that is none,
+        or of no event, where there is no message.
+        """
         seqs = [event.seq for event in self.events if isinstance(event.body, MessagePosted)]
-        return seqs[what % len(seqs)] if seqs else what % 9
+        if not seqs:
+            return what % 9
+        return seqs[what // 8 % len(seqs)] if what % 8 == 0 else seqs[-1 - what % min(3, len(seqs))]
 
     def take(self, command: Command) -> None:
         """Decide the command and let its events happen."""
@@ -150,37 +161,36 @@ def _delete(maker: _Maker, actor: str, what: int, how: int) -> Command:
 
 
 def _react(maker: _Maker, actor: str, what: int, how: int) -> Command:
-    # Few messages get many reactions, so that users meet on them.
-    seq, emoji = maker.a_message(what % 3), EMOJIS[how % len(EMOJIS)]
-    return React(actor, maker.new_id(), b"r" * 32, seq, emoji, what % 4 != 0)
+    emoji = EMOJIS[how % len(EMOJIS)]
+    return React(actor, maker.new_id(), b"r" * 32, maker.a_message(what), emoji, what % 5 < 3)
 
 
 def _pin(maker: _Maker, actor: str, what: int, how: int) -> Command:
-    return Pin("ann", maker.new_id(), b"p" * 32, maker.a_message(what), how % 4 != 0)
+    return Pin(maker.boss(), maker.new_id(), b"p" * 32, maker.a_message(what), how % 4 != 0)
 
 
 def _add(maker: _Maker, actor: str, what: int, how: int) -> Command:
-    return AddMembers(actor, (USERS[what % len(USERS)], USERS[how % len(USERS)]))
+    return AddMembers(maker.boss(), (USERS[what % len(USERS)], USERS[how % len(USERS)]))
 
 
 def _remove(maker: _Maker, actor: str, what: int, how: int) -> Command:
-    return RemoveMember("ann", USERS[what % len(USERS)])
+    return RemoveMember(maker.boss(), USERS[what % len(USERS)])
 
 
 def _leave(maker: _Maker, actor: str, what: int, how: int) -> Command | None:
-    return LeaveChannel(actor) if how % 2 == 0 else None
+    return LeaveChannel(actor) if how % 4 == 0 else None
 
 
 def _set_role(maker: _Maker, actor: str, what: int, how: int) -> Command:
-    return SetMemberRole(actor, USERS[what % len(USERS)], Role(1 + how % 3))
+    return SetMemberRole(maker.boss(), USERS[what % len(USERS)], Role(1 + how % 3))
 
 
 def _set_ban(maker: _Maker, actor: str, what: int, how: int) -> Command:
-    return SetBan("ann", USERS[what % len(USERS)], how % 2 == 0)
+    return SetBan(maker.boss(), USERS[what % len(USERS)], how % 2 == 0)
 
 
 def _update(maker: _Maker, actor: str, what: int, how: int) -> Command:
-    command = UpdateChannel(actor, title=f"title {what % 3}", slow_mode_seconds=how % 2)
+    command = UpdateChannel(maker.boss(), title=f"title {what % 3}", slow_mode_seconds=how % 2)
     if how % 3 == 0:
         visibility = HistoryVisibility.FROM_START if how % 2 else HistoryVisibility.FROM_JOINING
         return replace(command, history_visibility=visibility)
@@ -190,7 +200,7 @@ def _update(maker: _Maker, actor: str, what: int, how: int) -> Command:
 def _invite(maker: _Maker, actor: str, what: int, how: int) -> Command:
     invite_id = f"invite {len(maker.events)}"
     expire_time_ms = maker.now_ms + 300 * (1 + what % 40)
-    return CreateInvite(actor, maker.new_id(), b"i" * 32, invite_id, expire_time_ms, how % 3)
+    return CreateInvite(maker.boss(), maker.new_id(), b"i" * 32, invite_id, expire_time_ms, how % 3)
 
 
 def _revoke(maker: _Maker, actor: str, what: int, how: int) -> Command | None:
@@ -204,20 +214,18 @@ def _join(maker: _Maker, actor: str, what: int, how: int) -> Command | None:
 
 
 def _erase(maker: _Maker, actor: str, what: int, how: int) -> Command | None:
-    return EraseAuthor(actor) if how % 8 == 0 else None
+    return EraseAuthor(actor) if how % 16 == 0 else None
 
 
 def _end(maker: _Maker, actor: str, what: int, how: int) -> Command | None:
-    return DeleteChannel("ann") if how % 8 == 0 else None
+    return DeleteChannel(maker.boss()) if how % 32 == 0 else None
 
 
 _COMMANDS = (
     _edit,
     _edit,
     _delete,
-    _react,
-    _react,
-    _react,
+    *[_react] * 6,
     _pin,
     _add,
     _remove,

@@ -16,7 +16,7 @@ class ProjectedHistoriesContract(ProjectionsSuite):
     """Random histories against a model that works everything out anew from all events."""
 
     @settings(
-        max_examples=60,
+        max_examples=40,
         deadline=None,
         suppress_health_check=[
             HealthCheck.differing_executors,
@@ -28,7 +28,7 @@ class ProjectedHistoriesContract(ProjectionsSuite):
         walk=steps,
         direct=st.booleans(),
         visibility=st.sampled_from(HistoryVisibility),
-        cuts=st.lists(st.integers(1, 9), min_size=1),
+        cuts=st.lists(st.integers(1, 20), min_size=1),
         overlaps=st.lists(st.integers(0, 3), min_size=1),
     )
     async def test_any_log_cut_anyhow_and_applied_twice_is_the_same(
