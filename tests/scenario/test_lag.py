@@ -129,7 +129,7 @@ async def test_stalled_readers_cost_bounded_memory_and_end_complete(tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_readers_that_stall_for_longer(tmp_path: Path) -> None:
-    """As above, for longer: what they cost does not grow with what they miss. `make bench` stalls for a minute."""
+    """As above, for longer: the cost does not grow with what they miss. `make bench` stalls for a minute."""
     await _stalled(
         tmp_path, stalled=20, seconds=LONG_STALL_SECONDS, per_second=2000, growth_limit_bytes=150 * 2**20
     )
