@@ -135,8 +135,8 @@ class MessageLog(Protocol):
         ...
 
     async def compact(self) -> None:
-        """Leave nothing of erased events in the store's files. May take long; the log can be read and written
-        meanwhile, though slower. Raises StoreUnavailable: then something may be left.
+        """Leave nothing of erased events in the store's files. May take long: reading goes on meanwhile,
+        appends may have to wait. Raises StoreUnavailable: then something may be left.
         """
         ...
 
