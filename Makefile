@@ -34,7 +34,8 @@ unit: python-deps ## Run the quick tests only (tests/unit)
 robustness: python-deps ## Kill nodes and break networks under load, and check every promise (KILLS=, MESSAGES=, SEED=)
 	@PARLEY_ROBUSTNESS_KILLS=$(or $(KILLS),50) PARLEY_ROBUSTNESS_MESSAGES=$(or $(MESSAGES),20000) \
 		PARLEY_ROBUSTNESS_SEED=$(SEED) $(PYTHON_BIN)/python -m pytest -s -k "killed or every_device or every_program" \
-		tests/robustness/test_durability.py tests/robustness/test_devices.py tests/robustness/test_sdk_devices.py $(ARGS)
+		tests/robustness/test_durability.py tests/robustness/test_devices.py tests/robustness/test_sdk_devices.py \
+		tests/robustness/test_changes.py $(ARGS)
 
 .PHONY: model
 model: python-deps ## Play many schedules of the model test (SCHEDULES=100000 SEED=0)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from parley_server.testing.robustness.changes_report import ChangeDemands, ChangeReport, report_on_changes
+from parley_server.testing.robustness.changes_scenario import run_changes_scenario
 from parley_server.testing.robustness.device_scenario import run_device_scenario
 from parley_server.testing.robustness.report import Demands, Report, report_on
 from parley_server.testing.robustness.scenario import Plan, Run, kills_and_pauses, run_scenario
@@ -26,6 +28,7 @@ PLANTED = Path(__file__).resolve().parent.parent / "planted"
 
 RunPlan = Callable[..., Report]
 DevicesPlan = Callable[..., Report]
+ChangesPlan = Callable[..., ChangeReport]
 
 
 @pytest.fixture
@@ -76,14 +79,34 @@ def run_devices(tmp_path: Path) -> DevicesPlan:
     return run
 
 
+@pytest.fixture
+def run_changes(tmp_path: Path) -> ChangesPlan:
+    """The same for a plan with changes, always with `power_cut`."""
+
+    def run(
+        plan: Plan, demands: ChangeDemands, *plants: str, data: Path | None = None, keep: bool = True
+    ) -> ChangeReport:
+        files = tuple(PLANTED / f"{name}.py" for name in ("power_cut", "cheap_passwords", *plants))
+        history = asyncio.run(run_changes_scenario(plan, data or tmp_path / "node", files))
+        report = report_on_changes(history, demands)
+        _keep(report, plan.seed, keep=keep)
+        return report
+
+    return run
+
+
 def _reported(report: Report, *, keep: bool) -> Report:
+    _keep(report, report.history.seed, keep=keep)
+    return report
+
+
+def _keep(report: Report | ChangeReport, seed: int, *, keep: bool) -> None:
     sys.stdout.write(report.text())
     if keep and not report.passed:
         parent = os.environ.get("PARLEY_ROBUSTNESS_FOLDER")
-        folder = Path(tempfile.mkdtemp(prefix=f"robustness-{report.history.seed}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"robustness-{seed}-", dir=parent))
         report.save(folder)
         sys.stdout.write(f"history and report are in {folder}\n")
-    return report
 
 
 @pytest.fixture(scope="session")

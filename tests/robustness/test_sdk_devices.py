@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # `make robustness` asks for more.
 MESSAGES = int(os.environ.get("PARLEY_ROBUSTNESS_MESSAGES", "2000")) // 2
+KILLS = max(2, MESSAGES // 1000)
 FAULTS = frozenset({KILL, *(NETWORK + kind for kind in KINDS)})
 
 
@@ -192,8 +193,9 @@ def test_every_program_is_given_its_share_of_the_log_once(run_devices: DevicesPl
     moving members as in test_devices, and every event once, in order, up to the end of the log.
     """
     report = run_devices(
-        Plan(seed=seed, kills=2, acknowledged=MESSAGES, drain_seconds=40.0),
-        Demands(kills=2, acknowledged=MESSAGES, faults=FAULTS, moves=33),
+        Plan(seed=seed, kills=KILLS, acknowledged=MESSAGES, drain_seconds=40.0),
+        # Each program is ended and begun again at least once, in the end.
+        Demands(kills=KILLS, acknowledged=MESSAGES, faults=FAULTS, lives=40, moves=33),
         make=partial(SdkDevice, Habits()),
     )
     assert report.passed, report.text()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
+    from parley.chat.v1 import event_pb2
     from parley_server.testing.raw_client import Person, RawClient
     from parley_server.testing.robustness.history import DeviceStream, Mark
     from parley_server.testing.robustness.line import Line
@@ -132,10 +133,7 @@ class BookDevice:
     async def _watch(self, client: RawClient) -> None:
         random, habits = self._random, self._habits
         if self._cursor and not self._staying.is_set() and random.random() < habits.forgets:
-            self._life += 1
-            self._cursor = ""
-            self._seqs.clear()
-            self._read.clear()
+            self._forget()
         cursor = "garbage" if self._cursor and random.random() < habits.garbles else self._cursor
         self._number += 1
         stream = self._recorder.device_stream(
@@ -159,6 +157,13 @@ class BookDevice:
             call.cancel()
             self._marks.clear()
             self._recorder.device_stream_ended(stream, FINISHED if self._finished else why)
+
+    def _forget(self) -> None:
+        """Lose the state."""
+        self._life += 1
+        self._cursor = ""
+        self._seqs.clear()
+        self._read.clear()
 
     async def _mind(self, call: Any) -> None:
         """Leave the stream when it is time, or when nothing is heard."""
@@ -247,8 +252,7 @@ class BookDevice:
                 await self._fetch_left(client, stream)
             self._told = True
         for event in frame.events:
-            stream.steps.append(Step("event", event.channel_id, event.seq, entry_of(event)))
-            self._has(event.channel_id, event.seq)
+            self._given("event", event, stream, stream.start_ns)
         if caught_up and not self._live.is_set():
             stream.steps.append(Step("caught_up"))
             self._live.set()
@@ -290,16 +294,21 @@ class BookDevice:
             request = chat_service_pb2.ListEventsRequest(
                 channel_id=channel_id, from_seq=from_seq, page_size=PAGE_SIZE, page_token=token
             )
+            start_ns = self._recorder.now_ns()
             page = await client.chat.ListEvents(
                 request, metadata=self._person.metadata, timeout=self._habits.call_seconds
             )
             self._heard_at = asyncio.get_running_loop().time()
             for event in page.events:
-                stream.steps.append(Step("fetched", channel_id, event.seq, entry_of(event)))
-                self._has(channel_id, event.seq)
+                self._given("fetched", event, stream, start_ns)
             token = page.next_page_token
             if not token:
                 return
+
+    def _given(self, what: str, event: event_pb2.Event, stream: DeviceStream, since_ns: int) -> None:
+        """An event came, on the stream or in an answer to what was asked at `since_ns`."""
+        stream.steps.append(Step(what, event.channel_id, event.seq, entry_of(event)))
+        self._has(event.channel_id, event.seq)
 
     async def _speak(self, call: Any, frame: stream_pb2.ConnectResponse) -> None:
         """Now and then acknowledge a cursor, and read on in a channel; hear what came of it."""

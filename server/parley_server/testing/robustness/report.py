@@ -31,6 +31,7 @@ class Demands:
     duplicates: int = 0
     resumes: frozenset[str] = frozenset()
     faults: frozenset[str] = frozenset()
+    lives: int = 0
     lags: int = 0
     forgotten: int = 0
     moves: int = 0
@@ -42,8 +43,9 @@ class Coverage:
 
     `unknown` are the attempts that were in flight at a fault and got no answer; `landed_kills` the kills that
     left at least one such; `duplicates` the retries of unknown attempts that turned out to have been written.
-    Of devices: how their streams resumed, how often each kind of fault came, `lags` and events `given`, how
-    often one lost its state (`forgotten`), and the changes of membership in the logs (`moves`).
+    Of devices: how many streams they had (`lives` of programs with the SDK, which open several streams each),
+    how those resumed, how often each kind of fault came, `lags` and events `given`, how often one lost its
+    state (`forgotten`), and the changes of membership in the logs (`moves`).
     """
 
     acknowledged: int
@@ -61,6 +63,7 @@ class Coverage:
     resumes: Counter[str]
     fault_kinds: Counter[str]
     devices: int
+    lives: int
     given: int
     lags: int
     forgotten: int
@@ -107,7 +110,7 @@ class Report:
         ]
         if counts.devices:
             lines += [
-                f"  devices   {counts.devices} with {sum(counts.resumes.values())} streams, "
+                f"  devices   {counts.devices} with {counts.lives} streams or programs' lives, "
                 f"given {counts.given} events, {counts.lags} lags, {counts.forgotten} states lost, "
                 f"{counts.moves} changes of membership",
                 f"  resumes   {_counted(counts.resumes)}",
@@ -174,6 +177,7 @@ def coverage_of(history: History) -> Coverage:
         resumes=Counter(stream.resume for stream in history.device_streams if stream.welcome_ns is not None),
         fault_kinds=Counter(fault.kind for fault in history.faults),
         devices=len({stream.device for stream in history.device_streams}),
+        lives=len(history.device_streams),
         given=sum(step.entry is not None for stream in history.device_streams for step in stream.steps),
         lags=sum(stream.lags for stream in history.device_streams),
         forgotten=len({(stream.device, stream.life) for stream in history.device_streams if stream.life}),
@@ -192,6 +196,7 @@ def _void(coverage: Coverage, demands: Demands) -> list[str]:
         ("acknowledged messages", coverage.acknowledged, demands.acknowledged),
         ("unknown outcomes at a fault", coverage.unknown, demands.unknown),
         ("retries that were duplicates", coverage.duplicates, demands.duplicates),
+        ("streams of devices", coverage.lives, demands.lives),
         ("lagging streams", coverage.lags, demands.lags),
         ("devices that lost their state", coverage.forgotten, demands.forgotten),
         ("changes of membership", coverage.moves, demands.moves),
