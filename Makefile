@@ -42,6 +42,10 @@ model: python-deps ## Play many schedules of the model test (SCHEDULES=100000 SE
 	@PARLEY_MODEL_SCHEDULES=$(or $(SCHEDULES),100000) PARLEY_MODEL_SEED=$(or $(SEED),0) \
 		$(PYTHON_BIN)/python -m pytest --timeout=0 tests/model/test_owner_model.py tests/property/test_session_model.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: python-deps ## Fuzz the HTTP/2 core in both roles (FRAMES=10000000 SEED=0)
+	@exec $(PYTHON_BIN)/python -m parley_wire.testing.fuzz --frames $(or $(FRAMES),10000000) --seed $(or $(SEED),0)
+
 .PHONY: check
 check: check-format check-lint check-types check-imports check-contract check-generated ## Run every check that is not a test (make -k check: go on after a failure)
 

@@ -266,6 +266,11 @@ class TestResponses:
         events = peer.feed(frames.headers(3, headers.encode(RESPONSE), end_stream=False))
         assert peer.failure(events) is ErrorCode.PROTOCOL_ERROR
 
+    def test_data_before_headers(self) -> None:
+        """Section 8.1."""
+        peer = self.opened()
+        assert peer.cut(peer.feed(frames.frame(frames.DATA, 0, 1, b"x"))) is ErrorCode.PROTOCOL_ERROR
+
     def test_push_is_refused(self) -> None:
         """We said SETTINGS_ENABLE_PUSH = 0."""
         peer = self.opened()

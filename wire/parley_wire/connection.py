@@ -44,7 +44,6 @@ class Connection:
         "_local_announced",
         "_resets",
         "_residue",
-        "_unread_bytes",
         "_window",
         "_withheld_bytes",
         "awaits_settings",
@@ -59,6 +58,7 @@ class Connection:
         "shutting_down",
         "streams",
         "takes_streams_up_to",
+        "unread_bytes",
     )
 
     def __init__(self, *, client: bool, limits: Limits, settings: Settings | None = None) -> None:
@@ -77,7 +77,7 @@ class Connection:
         self.closed_streams: list[Stream] = []
         self.peer_goaway: GoAwayReceived | None = None
         self._window = ReceiveWindow(DEFAULT_WINDOW_BYTES)
-        self._unread_bytes = 0
+        self.unread_bytes = 0
         self._withheld_bytes = 0
         self._residue = b""
         self._awaits_preface = not client
@@ -187,8 +187,8 @@ class Connection:
         if size_bytes <= 0:
             return
         stream.unread_bytes -= size_bytes
-        self._unread_bytes -= size_bytes
-        if self._withheld_bytes and self._unread_bytes <= self.limits.connection_unread_bytes:
+        self.unread_bytes -= size_bytes
+        if self._withheld_bytes and self.unread_bytes <= self.limits.connection_unread_bytes:
             withheld, self._withheld_bytes = self._withheld_bytes, 0
             self._credit_connection(withheld)
         if not stream.remote_closed:
@@ -333,6 +333,10 @@ class Connection:
             self._data_for_none(stream_id, stream)
             return
         end_stream = bool(flags & END_STREAM)
+        if self.client and not stream.final_received:
+            self._credit_connection(size)
+            self.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, "DATA came before HEADERS")
+            return
         if not stream.window.received(size):
             self._credit_connection(size)
             self.stream_error(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "a stream's window was overrun")
@@ -352,8 +356,8 @@ class Connection:
                 self.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, "content-length is wrong")
                 return
         stream.unread_bytes += size
-        self._unread_bytes += size
-        if self._unread_bytes > self.limits.connection_unread_bytes:
+        self.unread_bytes += size
+        if self.unread_bytes > self.limits.connection_unread_bytes:
             self._withheld_bytes += size
         else:
             self._credit_connection(size)

@@ -6,12 +6,18 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from parley_wire.behaviour import log
 
 if TYPE_CHECKING:
     import ssl
 
     from parley_wire.server import Server
+
+
+_ACCEPT_AT_ONCE = 64
+_BREATH_SECONDS = 0.5
 
 
 class Listener:
@@ -20,94 +26,86 @@ class Listener:
     def __init__(self, server: Server, address: str, context: ssl.SSLContext | None) -> None:
         self._server = server
         self._context = context
-        self._sockets = bind(address, reuse_port=server.options.reuse_port)
+        self._socket = bind(address, server.options.backlog, reuse_port=server.options.reuse_port)
         self._path = address.removeprefix("unix:") if address.startswith("unix:") else ""
-        self._accepting: list[asyncio.Server] = []
-        self._upgrades: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Server | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._breath: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
         """The port as bound; 1 for a unix socket, as grpc says."""
-        return 1 if self._path else int(self._sockets[0].getsockname()[1])
+        return 1 if self._path else int(self._socket.getsockname()[1])
 
     async def start(self) -> None:
         """Accept connections."""
-        loop = self._server.loop
-        factory = self._server.connection if self._context is None else self._gate
-        for bound in self._sockets:
-            self._accepting.append(
-                await loop.create_server(factory, sock=bound, backlog=self._server.options.backlog)
+        server = self._server
+        if self._context is not None:
+            # Accepting by ourselves: a loop's own server neither bounds handshakes nor tells of failed ones.
+            server.loop.add_reader(self._socket, self._accept)
+        else:
+            self._accepting = await server.loop.create_server(
+                server.connection, sock=self._socket, backlog=server.options.backlog
             )
 
     def close(self) -> None:
         """Accept no more; unfinished handshakes end."""
-        for accepting in self._accepting:
-            accepting.close()
-        for bound in self._sockets:
-            bound.close()
-        for upgrade in self._upgrades:
-            upgrade.cancel()
+        if self._accepting is not None:
+            self._accepting.close()
+        elif self._context is not None:
+            self._server.loop.remove_reader(self._socket)
+        if self._breath is not None:
+            self._breath.cancel()
+        self._socket.close()
+        for handshake in self._handshakes:
+            handshake.cancel()
         if self._path:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
 
-    def _gate(self) -> TlsGate:
-        return TlsGate(self)
+    def _accept(self) -> None:
+        loop = self._server.loop
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                accepted, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # No file descriptors left, most likely: others must end before it makes sense to go on.
+                log.error("cannot accept connections: %s", error)
+                loop.remove_reader(self._socket)
+                self._breath = loop.call_later(_BREATH_SECONDS, loop.add_reader, self._socket, self._accept)
+                return
+            if len(self._handshakes) >= self._server.options.unfinished_handshakes:
+                accepted.close()
+                continue
+            accepted.setblocking(False)
+            handshake = loop.create_task(self._shake_hands(accepted))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
 
-    def upgrade(self, transport: asyncio.Transport, gate: TlsGate) -> None:
-        """Begin a TLS handshake, unless there are too many."""
-        if len(self._upgrades) >= self._server.options.unfinished_handshakes:
-            transport.abort()
-            return
-        task = self._server.loop.create_task(self._shake_hands(transport, gate))
-        self._upgrades.add(task)
-        task.add_done_callback(self._upgrades.discard)
-
-    async def _shake_hands(self, transport: asyncio.Transport, gate: TlsGate) -> None:
-        context = self._context
-        assert context is not None
-        connection = self._server.connection()
+    async def _shake_hands(self, accepted: socket.socket) -> None:
+        """TLS, after which the connection has a transport and lives by itself."""
         try:
-            secured = await self._server.loop.start_tls(
-                transport,
-                connection,
-                context,
-                server_side=True,
+            await self._server.loop.connect_accepted_socket(
+                self._server.connection,
+                accepted,
+                ssl=self._context,
                 ssl_handshake_timeout=self._server.options.handshake_seconds,
             )
-        except (OSError, TimeoutError, asyncio.CancelledError):
+        except (OSError, TimeoutError):
             # Nobody that speaks TLS, or too slowly. ssl.SSLError is an OSError.
-            transport.abort()
-            return
-        if secured is None:
-            return
-        tls = secured.get_extra_info("ssl_object")
-        if tls.selected_alpn_protocol() != "h2":
-            # RFC 9113, section 3.2: without ALPN the client does not speak HTTP/2.
-            secured.close()
-            return
-        connection.connection_made(secured)
+            accepted.close()
+        except asyncio.CancelledError:
+            accepted.close()
 
 
-class TlsGate(asyncio.Protocol):
-    """Holds a new socket until its TLS handshake begins."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have the methods without the base class. The first bytes are TLS's.
-        transport = cast("asyncio.Transport", transport)
-        transport.pause_reading()
-        self._listener.upgrade(transport, self)
-
-
-def bind(address: str, *, reuse_port: bool) -> list[socket.socket]:
-    """Sockets for `host:port`, `[::1]:port` or `unix:path`. Raises RuntimeError with the reason."""
+def bind(address: str, backlog: int, *, reuse_port: bool) -> socket.socket:
+    """A socket for `host:port`, `[::1]:port` or `unix:path`. Raises RuntimeError with the reason."""
     try:
         if address.startswith("unix:"):
             bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            return [_bound(bound, address.removeprefix("unix:"))]
+            return _bound(bound, address.removeprefix("unix:"), backlog)
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -121,15 +119,15 @@ def bind(address: str, *, reuse_port: bool) -> list[socket.socket]:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        return [_bound(bound, name)]
+        return _bound(bound, name, backlog)
     except OSError as error:
         bound.close()
         raise RuntimeError(f"cannot listen on {address}: {error}") from error
 
 
-def _bound(bound: socket.socket, name: object) -> socket.socket:
+def _bound(bound: socket.socket, name: object, backlog: int) -> socket.socket:
     bound.setblocking(False)
     bound.bind(name)  # type: ignore[arg-type]
     # From here on nobody else gets the address; connections wait until the server starts.
-    bound.listen()
+    bound.listen(backlog)
     return bound

@@ -9,7 +9,7 @@ import grpc
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
 from parley_wire.messages import LARGEST_SHARED_BYTES, prefixed
-from parley_wire.response import BASIC_HEADERS, trailers_block
+from parley_wire.response import BASIC_HEADERS
 from parley_wire.status import CallFault
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class RawHandler(Protocol):
 class RawCall(Call):
     """What a RawHandler has in hand. Plain calls that never block."""
 
-    __slots__ = ("_ending", "_handler", "_messages_left")
+    __slots__ = ("_ending", "_handler", "_messages_left", "_over")
 
     def __init__(
         self, connection: ServerConnection, stream: Stream, request: Request, *, request_streaming: bool
@@ -52,6 +52,7 @@ class RawCall(Call):
         super().__init__(connection, stream, request)
         self._handler: RawHandler | None = None
         self._ending = False
+        self._over = False
         # How many request messages may still come; -1 for any number.
         self._messages_left = -1 if request_streaming else 1
 
@@ -110,21 +111,18 @@ class RawCall(Call):
     def close_now(
         self, code: grpc.StatusCode, details: str = "", metadata: Iterable[tuple[str, str | bytes]] = ()
     ) -> None:
-        """End the call and drop what the client has not let through. A message cut in two means a reset."""
-        self._ending = True
+        """End the call for its handler at once, and drop what the client has not let through.
+
+        The status goes out behind the message that was on its way, if one was cut in two by a window; the
+        client may read it whenever it reads again.
+        """
         stream = self._stream
-        if stream.closed:
+        if self._over or stream.closed:
             return
-        core = self._connection.core
-        cut = stream.queue is not None and isinstance(stream.queue[0], memoryview)
-        core.sender.drop(stream)
-        if cut:
-            core.reset(stream, ErrorCode.CANCEL)
-            self._connection.schedule()
-        else:
-            block = trailers_block(code, details, tuple(metadata), only=not self._headers_sent)
-            core.sender.end(stream, block)
-            self._connection.schedule()
+        self._ending = True
+        self._connection.core.sender.keep_begun(stream)
+        self._end(code, details, metadata)
+        self.on_closed()
 
     # What the connection tells
 
@@ -152,7 +150,9 @@ class RawCall(Call):
             self._handler.writable()
 
     def on_closed(self) -> None:
-        self._ending = True
+        if self._over:
+            return
+        self._over = self._ending = True
         self._release()
         handler, self._handler = self._handler, None
         if handler is not None:

@@ -129,6 +129,14 @@ class Sender:
         stream.queued_bytes = 0
         stream.ending = None
 
+    def keep_begun(self, stream: Stream) -> None:
+        """Drop what waits on a stream, but for the rest of a piece of which some was sent already."""
+        queue = stream.queue
+        rest = queue[0] if queue and isinstance(queue[0], memoryview) else None
+        self.drop(stream)
+        if rest is not None:
+            self._enqueue(stream, rest)
+
     def pause(self) -> None:
         """The socket takes no more for now: data waits on its stream from here on."""
         self.paused = True
@@ -203,7 +211,7 @@ class Sender:
 
     # Inside
 
-    def _enqueue(self, stream: Stream, data: bytes) -> None:
+    def _enqueue(self, stream: Stream, data: bytes | memoryview) -> None:
         if stream.queue is None:
             stream.queue = deque()
         stream.queue.append(data)

@@ -79,6 +79,11 @@ class ServerConnection(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)
         now = server.loop.time()
         self._heard_at = now
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            # RFC 9113, section 3.2: without ALPN the client does not speak HTTP/2.
+            transport.close()
+            return
         if not server.admit(self, transport):
             transport.abort()
             return

@@ -60,7 +60,7 @@ class Streams:
         """The handler of a peer's stream has ended: it counts no more once it is closed."""
         if stream.held:
             stream.held = False
-            if stream.closed:
+            if stream.closed and self.is_peers(stream.id):
                 self.peer_load -= 1
 
     def remember(self, stream_id: int, *, tolerated: bool) -> None:
