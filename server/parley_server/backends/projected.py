@@ -14,7 +14,6 @@ from parley_server.backends.projected_messages import (
     MessageChanges,
     MessageRow,
     derive_message,
-    is_plain,
     needed_of_message,
     unpin_author,
 )
@@ -99,8 +98,12 @@ def pending(channel_id: str, watermark: int, events: Sequence[Event]) -> Sequenc
 
 
 def only_messages(events: Sequence[Event]) -> bool:
-    """Whether the events do nothing but move their channel's head."""
-    return all(is_plain(event.body) for event in events)
+    """Whether the events do nothing but move their channel's head: messages outside of threads."""
+    for event in events:
+        body = event.body
+        if not isinstance(body, MessagePosted) or body.thread_root_seq:
+            return False
+    return True
 
 
 def needed(events: Sequence[Event]) -> Needed:

@@ -61,11 +61,6 @@ class MessageChanges:
     replies: list[tuple[int, int]] = field(default_factory=list)
 
 
-def is_plain(body: EventBody) -> bool:
-    """Whether it is a message that changes no other one."""
-    return isinstance(body, MessagePosted) and not body.thread_root_seq
-
-
 def needed_of_message(body: EventBody, message_seqs: set[int], emojis: set[tuple[int, str]]) -> None:
     """Add the rows that `derive_message` looks at."""
     match body:
