@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from parley_server.testing.robustness.device import Habits
-    from parley_server.testing.robustness.device_scenario import MakeDevice
+    from parley_server.testing.robustness.device_scenario import MakeDevice, MakeWriter
 
 PLANTED = Path(__file__).resolve().parent.parent / "planted"
 
@@ -68,11 +68,12 @@ def run_devices(tmp_path: Path) -> DevicesPlan:
         *plants: str,
         habits: Habits | None = None,
         make: MakeDevice | None = None,
+        write: MakeWriter | None = None,
         data: Path | None = None,
         keep: bool = True,
     ) -> Report:
         files = tuple(PLANTED / f"{name}.py" for name in ("power_cut", "cheap_passwords", *plants))
-        running = run_device_scenario(plan, data or tmp_path / "node", files, habits, make)
+        running = run_device_scenario(plan, data or tmp_path / "node", files, habits, make, write)
         history = asyncio.run(running)
         return _reported(report_on(history, demands), keep=keep)
 

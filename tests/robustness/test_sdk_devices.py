@@ -15,7 +15,7 @@ from parley.chat.v1 import event_pb2
 from parley_server.testing.robustness.device import RESTLESS, Habits
 from parley_server.testing.robustness.faults import KILL
 from parley_server.testing.robustness.finding import Kind
-from parley_server.testing.robustness.history import Entry, Step, content_of
+from parley_server.testing.robustness.history import Entry, Place, Step, content_of
 from parley_server.testing.robustness.networks import KINDS, NETWORK
 from parley_server.testing.robustness.reader_validation import FINISHED
 from parley_server.testing.robustness.report import Demands
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.robustness.conftest import DevicesPlan
 
     from parley_server.testing.raw_client import Person
-    from parley_server.testing.robustness.history import DeviceStream
+    from parley_server.testing.robustness.history import DeviceStream, Send
     from parley_server.testing.robustness.recorder import Recorder
 
 # `make robustness` asks for more.
@@ -154,6 +154,69 @@ class SdkDevice:
             reached.set_result(None)
 
 
+class SdkWriter:
+    """Posts a few messages at once into one channel, and waits for what comes of them: they must lie in the
+    log in the order in which they were posted, each once.
+    """
+
+    def __init__(
+        self, address: str, person: Person, channel_ids: list[str], recorder: Recorder, random: Random
+    ) -> None:
+        self._address = address
+        self._person = person
+        self._channel_ids = channel_ids
+        self._recorder = recorder
+        self._random = random
+        self._stopping = False
+        self._number = 0
+
+    def stop(self) -> None:
+        """Post nothing more."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Post until stopped; returns when everything is answered."""
+        async with parley.connect(self._address, token=self._person.access_token) as client:
+            # Messages go over the stream while one is open, else by calls: both ways are met.
+            reading = asyncio.create_task(_read_on(client))
+            try:
+                while not self._stopping:
+                    await self._burst(client)
+            finally:
+                reading.cancel()
+
+    async def _burst(self, client: parley.Client) -> None:
+        channel = client.channel(self._random.choice(self._channel_ids))
+        posted: list[Send] = []
+        answered: list[int] = []
+        try:
+            for _ in range(self._random.randint(1, 6)):
+                self._number += 1
+                text, message_id = f"posted by {self._person.username} {self._number}", parley.new_id()
+                posted.append(
+                    self._recorder.send(
+                        self._person.user_id, "sdk", channel.id, message_id, content_of(text, {})
+                    )
+                )
+                await channel.post(text, client_message_id=message_id)
+            for send in posted:
+                sent = await client.result(send.client_message_id)
+                place = Place(sent.seq, sent.message_no, sent.create_time_ms)
+                # The attempts are the client's own: to the program there is one.
+                self._recorder.answered(send, place, duplicate=False)
+                answered.append(sent.seq)
+        finally:
+            for send in posted[len(answered) :]:
+                self._recorder.unknown(send, "the run was over")
+                self._recorder.history.gave_up.append(send.client_message_id)
+        assert answered == sorted(answered), f"posted in this order, written as {answered}"
+
+
+async def _read_on(client: parley.Client) -> None:
+    async for event in client.events():
+        event.ack()
+
+
 def entry_of_event(event: parley.Event) -> Entry:
     """The SDK's event as the history keeps it: the same as that of the contract's."""
     if isinstance(event, parley.MessageEvent):
@@ -190,15 +253,21 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 @pytest.mark.timeout(180 + MESSAGES // 10)
 def test_every_program_is_given_its_share_of_the_log_once(run_devices: DevicesPlan, seed: int) -> None:
     """20 programs that loop over `client.events()`, acknowledge, end and begin again: kills, bad networks and
-    moving members as in test_devices, and every event once, in order, up to the end of the log.
+    moving members as in test_devices, and every event once, in order, up to the end of the log. Five more
+    post messages over bad networks: each stands in the log once, in the order of posting.
+
+    Planted once: all that waits for a channel sent at once.
     """
     report = run_devices(
         Plan(seed=seed, kills=KILLS, acknowledged=MESSAGES, drain_seconds=40.0),
         # Each program is ended and begun again at least once, in the end.
         Demands(kills=KILLS, acknowledged=MESSAGES, faults=FAULTS, lives=40, moves=33),
         make=partial(SdkDevice, Habits()),
+        write=SdkWriter,
     )
     assert report.passed, report.text()
+    posted = [send for send in report.history.sends if send.way == "sdk"]
+    assert len(posted) > MESSAGES // 50, f"only {len(posted)} messages were posted"
 
 
 class Forgetful(parley.MemoryState):

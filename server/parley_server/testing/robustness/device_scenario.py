@@ -87,6 +87,22 @@ MakeDevice = Callable[[str, str, Person, Recorder, Random], LivingDevice]
 """Makes a device from its name, the address to connect to, its log-in, the recorder and its chance."""
 
 
+class Writer(Protocol):
+    """Somebody who writes while a run lasts, and writes down what came of it."""
+
+    async def run(self) -> None:
+        """Write until stopped; returns when everything is answered."""
+        ...
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        ...
+
+
+MakeWriter = Callable[[str, Person, list[str], Recorder, Random], Writer]
+"""Makes a writer from the address to connect to, its log-in, its channels, the recorder and its chance."""
+
+
 def _by_the_book(
     habits: Habits, name: str, address: str, person: Person, recorder: Recorder, random: Random
 ) -> LivingDevice:
@@ -99,11 +115,13 @@ async def run_device_scenario(
     plants: tuple[Path, ...] = (),
     habits: Habits | None = None,
     make: MakeDevice | None = None,
+    write: MakeWriter | None = None,
 ) -> History:
     """Start a node over `data` with the plants, run the plan with 5 senders and 20 devices, kill the node at
     rest, wait until the devices have everything, read it back, end the node.
 
-    The devices are those by the book, with these habits, unless `make` makes others.
+    The devices are those by the book, with these habits, unless `make` makes others. Beside the senders, who
+    reach the node directly, each of their users has a writer made by `write`, if given, over a bad network.
 
     The plan's `drain_seconds` is also how long the devices may take in the end. Raises NodeFailed when the
     node does not start, and grpc.aio.AioRpcError when it does not answer at the end.
@@ -118,13 +136,16 @@ async def run_device_scenario(
         run = Run(plan, node, Recorder(history), Random(f"{plan.seed} faults"))
         async with AsyncExitStack() as stack:
             proxies = [await stack.enter_async_context(FaultProxy(node.address)) for _ in range(NETWORKS)]
-            await _live_through(run, cast, proxies, make or partial(_by_the_book, habits or Habits()))
+            book = partial(_by_the_book, habits or Habits())
+            await _live_through(run, cast, proxies, make or book, write)
         return history
     finally:
         await node.close()
 
 
-async def _live_through(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy], make: MakeDevice) -> None:
+async def _live_through(
+    run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy], make: MakeDevice, write: MakeWriter | None
+) -> None:
     seed, plan, recorder = run.plan.seed, run.plan, run.recorder
     devices: list[tuple[Person, LivingDevice]] = []
     for user, persons in zip(cast.users, cast.devices, strict=True):
@@ -136,7 +157,7 @@ async def _live_through(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy
     living = Tasks([device.run() for _, device in devices])
     try:
         await asyncio.gather(*(device.live() for _, device in devices))
-        await _traffic(run, cast, proxies)
+        await _traffic(run, cast, proxies, write)
         await faults.kill_at_rest(run.node, recorder)
         for proxy in proxies:
             proxy.heal()
@@ -176,7 +197,9 @@ async def _come_to_rest(run: Run, cast: DeviceCast, devices: Sequence[tuple[Pers
     )
 
 
-async def _traffic(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy]) -> None:
+async def _traffic(
+    run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy], write: MakeWriter | None
+) -> None:
     """Senders, movers and bad networks until the kills are over and enough was acknowledged."""
     plan, recorder, address = run.plan, run.recorder, run.node.address
 
@@ -184,7 +207,7 @@ async def _traffic(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy]) ->
         return Line(address, Random(f"{plan.seed} line {name}"))
 
     lines = [line(person.username) for person in cast.users[:SENDERS]]
-    senders = [
+    senders: list[Writer] = [
         Sender(
             person,
             cast.channels_of(person),
@@ -195,6 +218,17 @@ async def _traffic(run: Run, cast: DeviceCast, proxies: Sequence[FaultProxy]) ->
         )
         for person, own in zip(cast.users, lines, strict=False)
     ]
+    if write is not None:
+        senders += [
+            write(
+                proxy.address,
+                person,
+                cast.channels_of(person),
+                recorder,
+                Random(f"{plan.seed} writer {person.username}"),
+            )
+            for person, proxy in zip(cast.users[:SENDERS], proxies, strict=True)
+        ]
     mover = Mover(line("mover"), cast.roamers, Random(f"{plan.seed} mover"), call_seconds=plan.call_seconds)
     writing = Tasks([sender.run() for sender in senders])
     trouble = Tasks([_moving(run, mover), bad_networks(proxies, recorder, Random(f"{plan.seed} networks"))])
