@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "sdk.md"
 
 
 async def test_the_page_does_what_it_says() -> None:
-    """Its program runs and prints what stands there. Against: another output on the page."""
+    """Its program runs and prints what stands there. Planted once: another output on the page."""
     found = re.search(r"```python\n(.*?)```\n```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     compiled = compile(found[1], str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

@@ -25,8 +25,8 @@ async def _until_goodbye(node: FakeNode, frames: Frames) -> None:
 
 
 async def test_only_what_was_acknowledged_is_stored(node: FakeNode) -> None:
-    """What was given and not acknowledged comes again. Against: acknowledged when handed out; the cursor
-    stored with its frame.
+    """What was given and not acknowledged comes again. Planted once: acknowledged when handed out; the cursor
+    stored when its frame came.
     """
 
     async def five(frames: Frames, context: Context) -> Answers:
@@ -59,7 +59,7 @@ async def test_only_what_was_acknowledged_is_stored(node: FakeNode) -> None:
 
 
 async def test_an_event_of_a_newer_server_is_kept_as_it_is_and_counts(node: FakeNode) -> None:
-    """Live and fetched. Against: such events dropped, so that seq stands still."""
+    """Planted once: such events dropped, so that the seq stood still."""
     wire = event_pb2.Event(channel_id="c", seq=2, message_no=1).SerializeToString() + b"\xda\x01\x03abc"
 
     async def newer(frames: Frames, context: Context) -> Answers:
@@ -79,7 +79,7 @@ async def test_an_event_of_a_newer_server_is_kept_as_it_is_and_counts(node: Fake
 
 
 async def test_a_hole_is_fetched_before_anything_after_it(node: FakeNode) -> None:
-    """In pages, while live events go on. Against: events after the hole handed out first."""
+    """In pages, while live events go on. Planted once: events after the hole handed out first."""
     node.head_seq = 230
 
     async def leap(frames: Frames, context: Context) -> Answers:
@@ -96,7 +96,7 @@ async def test_a_hole_is_fetched_before_anything_after_it(node: FakeNode) -> Non
 
 
 async def test_a_store_that_fails_ends_the_stream(node: FakeNode) -> None:
-    """Going on would hand out what cannot be remembered. Against: the error swallowed."""
+    """Going on would hand out what cannot be remembered. Planted once: the error swallowed."""
 
     class Full(parley.MemoryState):
         async def save_position(self, seqs: object, cursor: str) -> None:

@@ -85,7 +85,7 @@ class Positions(RuleBasedStateMachine):
 
     @invariant()
     def counts(self) -> None:
-        """Against: a cursor stored with something before it not acknowledged; a seq stored beyond a gap;
+        """Planted once: a cursor stored with something before it not acknowledged; a seq stored beyond a gap;
         seqs stored before the first cursor; an event counted twice when acknowledged twice.
         """
         assert self.ledger.unacknowledged == sum(not each.done for each in self.given)

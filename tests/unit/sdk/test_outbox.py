@@ -38,7 +38,7 @@ def _down(node: FakeNode) -> _Switch:
 
 
 async def test_a_time_out_leaves_the_message_and_it_goes_on(node: FakeNode) -> None:
-    """The last error is told, and later what came of it. Against: removed at the time-out."""
+    """The last error is told, and later what came of it. Planted once: removed at the time-out."""
     switch = _down(node)
     outcomes: list[parley.Outcome] = []
     async with parley.connect(node.target, token="t", on_outcome=outcomes.append) as client:
@@ -62,7 +62,9 @@ async def test_a_time_out_leaves_the_message_and_it_goes_on(node: FakeNode) -> N
 
 
 async def test_a_channel_is_served_in_order_and_does_not_hold_up_others(node: FakeNode) -> None:
-    """A message that is refused for now is not overtaken. Against: two lanes for a channel; one for all."""
+    """A message that is refused for now is not overtaken. Planted once: two lanes for a channel; one lane for
+    all channels.
+    """
     order: list[str] = []
     first = asyncio.Event()
 
@@ -86,7 +88,7 @@ async def test_a_channel_is_served_in_order_and_does_not_hold_up_others(node: Fa
 
 
 async def test_what_is_refused_for_good_leaves_and_the_next_goes(node: FakeNode) -> None:
-    """Against: a refused message that blocks its channel for ever."""
+    """Planted once: refusals never the last word; the first such message blocked its channel for ever."""
 
     async def refuse_bad(request: Any, context: Context) -> Any:
         if request.text == "bad":
@@ -115,7 +117,9 @@ async def test_what_is_refused_for_good_leaves_and_the_next_goes(node: FakeNode)
 
 
 async def test_a_restart_goes_on_with_the_same_ids(node: FakeNode, tmp_path: Path) -> None:
-    """By itself, and in order. Against: the stored messages not read; new ids; removed before the answer."""
+    """By itself, and in order. Planted once: the stored messages not read; new ids for them; a message
+    removed from the store before its answer.
+    """
     switch = _down(node)
     tokens = node.tokens()
     node.now_seconds = 4_000_000_000
@@ -140,7 +144,7 @@ async def test_a_restart_goes_on_with_the_same_ids(node: FakeNode, tmp_path: Pat
 
 
 async def test_it_is_bounded_and_says_so(node: FakeNode) -> None:
-    """By number and by bytes, before anything is stored. Against: no bound."""
+    """By number and by bytes, before anything is stored. Planted once: no bound by number; none by bytes."""
     _down(node)
     state = parley.MemoryState()
     async with parley.connect(node.target, token="t", outbox_limit=3, state=state) as client:
@@ -159,7 +163,9 @@ async def test_it_is_bounded_and_says_so(node: FakeNode) -> None:
 
 
 async def test_an_id_that_waits_is_one_message(node: FakeNode) -> None:
-    """Calls that meet share it; other content is refused. Against: sent twice; the second text lost."""
+    """Calls that meet share it; other content is refused. Planted once: each call a message of its own; the
+    second text dropped in silence.
+    """
     switch = _down(node)
     async with parley.connect(node.target, token="t") as client:
         channel, message_id = client.channel("c"), parley.new_id()
@@ -174,7 +180,9 @@ async def test_an_id_that_waits_is_one_message(node: FakeNode) -> None:
 
 
 async def test_what_only_the_user_can_mend_is_told_at_once_and_keeps_the_messages(node: FakeNode) -> None:
-    """A log-in later they go. Against: messages thrown away; waited for until the time-out."""
+    """A log-in later they go. Planted once: the refusal taken for the last word, and the messages gone; the
+    same tried again and again until the time-out.
+    """
     switch = _Switch(node, grpc.StatusCode.UNAUTHENTICATED, "DEVICE_REVOKED")
     state = parley.MemoryState()
     async with parley.connect(node.target, token="t", state=state) as client:
@@ -190,7 +198,9 @@ async def test_what_only_the_user_can_mend_is_told_at_once_and_keeps_the_message
 
 
 async def test_a_callback_that_raises_is_told_to_who_waits(node: FakeNode) -> None:
-    """A full disk under on_tokens, say. Against: the lane restarted again and again; the sender left."""
+    """A full disk under on_tokens, say. Planted once: the lane begun again and again; the failure told to
+    nobody, and the sender left waiting.
+    """
     node.now_seconds = 4_000_000_000
     node.access_tokens = set()
 
@@ -205,7 +215,7 @@ async def test_a_callback_that_raises_is_told_to_who_waits(node: FakeNode) -> No
 
 
 async def test_closing_tells_who_waits(node: FakeNode) -> None:
-    """Against: a sender left waiting for ever."""
+    """Planted once: nobody told; the sender waited for ever."""
     switch = _down(node)
     client = parley.connect(node.target, token="t")
     sending = asyncio.create_task(client.channel("c").send("x"))

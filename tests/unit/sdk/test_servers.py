@@ -18,7 +18,7 @@ addresses = st.sampled_from(["a:1", "b:2", "c:3", "d:4", "e:5"])
 def test_every_server_is_tried_and_the_given_ones_stay(
     given_ones: list[str], steps: list[str | list[str]]
 ) -> None:
-    """Against: endpoints that replace the given servers; a failure of one that is not current moves on."""
+    """Planted once: endpoints that replace the given servers; moving on after a failure of another one."""
     servers = Servers(given_ones)
     for step in steps:
         before = servers.current
@@ -39,7 +39,7 @@ def test_every_server_is_tried_and_the_given_ones_stay(
 
 
 def test_at_most_sixteen_endpoints_are_taken() -> None:
-    """Against: no bound."""
+    """Planted once: no bound."""
     servers = Servers(["a:1"])
     servers.prefer([f"x:{port}" for port in range(100)])
     assert len(servers.addresses) == 17
@@ -47,13 +47,13 @@ def test_at_most_sixteen_endpoints_are_taken() -> None:
 
 @pytest.mark.parametrize("wrong", [[], [""], ["a:1", "a:1"]])
 def test_what_is_no_list_of_servers(wrong: list[str]) -> None:
-    """Against: no check."""
+    """Planted once: no check for emptiness; none for repetitions."""
     with pytest.raises(ValueError, match="server"):
         Servers(wrong)
 
 
 def test_a_refusal_says_nothing_about_the_server() -> None:
-    """Against: every UNAVAILABLE moves on, so that a store's hiccup scatters all clients."""
+    """Planted once: every UNAVAILABLE moved on; a store's hiccup would scatter all clients."""
     assert speaks_of_the_server("UNAVAILABLE", "")
     assert speaks_of_the_server("DEADLINE_EXCEEDED", "")
     assert speaks_of_the_server("UNAVAILABLE", "NODE_STOPPING")

@@ -34,7 +34,9 @@ def _message(number: int) -> message_requests_pb2.SendMessageRequest:
 
 
 async def test_what_was_taken_is_there_again(make: Callable[[], parley.State]) -> None:
-    """Newest channel last, messages in their order. Against: the order of the table; the outbox emptied."""
+    """Newest channel last, messages in their order. Planted once: the order of the table; the whole outbox
+    emptied.
+    """
     state = make()
     assert await state.open("u") == parley.StoredState()
     await state.save_position({"a": 1, "b": 2}, "x")
@@ -56,7 +58,7 @@ async def test_what_was_taken_is_there_again(make: Callable[[], parley.State]) -
 
 
 async def test_it_is_one_users(make: Callable[[], parley.State]) -> None:
-    """Another's cursor would hide messages. Against: no check."""
+    """Another's cursor would hide messages. Planted once: no check."""
     state = make()
     await state.open("u")
     await state.close()
@@ -68,7 +70,7 @@ async def test_it_is_one_users(make: Callable[[], parley.State]) -> None:
 
 
 async def test_it_is_one_clients(make: Callable[[], parley.State]) -> None:
-    """Two on one position lose events. Against: locking_mode NORMAL."""
+    """Two on one position lose events. Planted once: locking_mode NORMAL."""
     state = make()
     await state.open("u")
     with pytest.raises(parley.StateError, match="used by another"):
@@ -77,7 +79,7 @@ async def test_it_is_one_clients(make: Callable[[], parley.State]) -> None:
 
 
 async def test_the_file_is_private_and_its_version_checked(tmp_path: Path) -> None:
-    """It holds texts. Against: the mode of the umask; a newer schema read as ours."""
+    """It holds texts. Planted once: the mode of the umask; a newer schema read as ours."""
     path = tmp_path / "state"
     state = parley.SqliteState(path)
     await state.open("u")
@@ -91,7 +93,7 @@ async def test_the_file_is_private_and_its_version_checked(tmp_path: Path) -> No
 
 
 async def test_what_cannot_be_a_store_says_so(tmp_path: Path) -> None:
-    """Against: sqlite3's errors let through."""
+    """Planted once: sqlite3's errors let through."""
     (tmp_path / "text").write_text("not a database, but long enough to be taken for one\n" * 100)
     for path in (tmp_path / "text", tmp_path / "missing" / "state", tmp_path):
         with pytest.raises(parley.StateError, match=str(path)):
@@ -113,7 +115,7 @@ asyncio.run(main())
 
 
 async def test_a_kill_loses_nothing_that_was_taken(tmp_path: Path) -> None:
-    """All of a change or nothing of it. Against: journal_mode MEMORY; two transactions for one change."""
+    """All of a change or nothing of it. Planted once: two transactions for one change."""
     told = 0
     for _ in range(3):
         process = await asyncio.create_subprocess_exec(

@@ -10,7 +10,7 @@ EXPECTED = {"a": [1, 2, 3], "b": [7]}
 
 
 def test_a_right_stream_is_found_right() -> None:
-    """Whatever the order between channels. Against: one order demanded for all channels."""
+    """Whatever the order between channels. Planted once: one order demanded of all channels together."""
     assert stream_findings([("a", 1), ("b", 7), ("a", 2), ("a", 3)], EXPECTED) == []
 
 
@@ -25,5 +25,5 @@ def test_a_right_stream_is_found_right() -> None:
     ],
 )
 def test_each_fault_is_named(handed_out: list[tuple[str, int]], finding: str) -> None:
-    """Against: channels without any event passed over."""
+    """Planted once: channels of which nothing came passed over."""
     assert stream_findings(handed_out, EXPECTED) == [finding]
