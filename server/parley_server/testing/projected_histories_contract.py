@@ -39,8 +39,8 @@ class ProjectedHistoriesContract(ProjectionsSuite):
         cuts: list[int],
         overlaps: list[int],
     ) -> None:
-        """Caught when a reaction taken off and put on again within one batch kept its former place, and when
-        an emoji that left within a batch came back with its former place.
+        """Caught when reactions that came with the deletion of their message in one batch were written after
+        it, and when former members of a deleted channel kept their rows.
         """
         kind = ChannelKind.DIRECT if direct else ChannelKind.GROUP
         events = history("a", walk, kind=kind, visibility=visibility)
