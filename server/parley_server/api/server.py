@@ -97,7 +97,6 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wir
             receive_message_bytes=TRANSPORT_SLACK * limits.request_bytes,
             # An edge brings the streams of many users on one connection.
             limits=parley_wire.Limits(streams_per_connection=calls),
-            send_stall_seconds=settings.sessions.slow_reader_seconds,
         ),
         interceptors=[interceptor],
     )
