@@ -117,12 +117,12 @@ def _serve(settings: Settings, announce: Callable[[RunningNode], None]) -> None:
     try:
         from parley_runtime.logs import configure_logs
         from parley_runtime.settings import AddressUnusable, SettingsError
-        from parley_server import node
+        from parley_server import node, serving
     except ModuleNotFoundError as error:
         raise _without_server(error) from error
     configure_logs(settings.log_level, settings.log_format)
     try:
-        ended_by = node.serve(settings, announce=announce)
+        ended_by = serving.serve(settings, announce=announce)
     except AddressUnusable as error:
         raise CommandFailure(ExitCode.CANNOT_LISTEN, str(error)) from error
     except SettingsError as error:

@@ -6,10 +6,8 @@ The only module that names backends.
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import secrets
-import signal
 import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +17,6 @@ from typing import TYPE_CHECKING
 import prometheus_client
 import structlog
 import uuid_utils
-import uvloop
 from sqlalchemy.engine import URL
 
 from parley_runtime.clock import Clock, SystemClock
@@ -78,11 +75,8 @@ from parley_server.chat.owners import Owners
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
-
-GARBAGE_THRESHOLD = 50_000
-"""New containers, beyond those that died, before the youngest generation is collected."""
 
 log = structlog.get_logger()
 
@@ -313,42 +307,6 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             left_seconds = settings.stop_grace_seconds - (time.monotonic() - started)
             await server.stop(max(0.0, left_seconds))
             log.info("node left", node=node_id)
-
-
-async def run_node(settings: Settings, *, announce: Callable[[RunningNode], None]) -> signal.Signals:
-    """Run a node until SIGTERM or SIGINT, and return which it was. `announce` is called once it serves.
-
-    Raises as `open_node`.
-    """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def end(number: signal.Signals) -> None:
-        if not ended.done():
-            ended.set_result(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    try:
-        async with open_node(settings) as node:
-            announce(node)
-            return await ended
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-def serve(settings: Settings, *, announce: Callable[[RunningNode], None]) -> signal.Signals:
-    """Run a node on a loop of its own (uvloop) until SIGTERM or SIGINT. Blocking. Raises as `open_node`.
-
-    Sets how often this process collects garbage.
-    """
-    # A tick of a busy node makes thousands of tasks and futures that die at its end. By default every 700 of
-    # them start a collection, which finds them alive and walks ever more of the open sessions: a quarter of
-    # the CPU. Cycles are rare here and can wait.
-    gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run_node(settings, announce=announce))
 
 
 @asynccontextmanager

@@ -13,9 +13,9 @@ import sqlite3
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import parley
 from parley.auth.v1 import auth_service_pb2 as auth
 from parley_server.testing.raw_client import (
     Outcome,
@@ -28,7 +28,6 @@ from parley_server.testing.raw_client import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
@@ -104,7 +103,8 @@ def fresh_name() -> str:
 def _contract_methods() -> dict[str, MethodDescriptor]:
     """Every RPC of every service in the generated packages, by full name."""
     methods = {}
-    for found in pkgutil.walk_packages(parley.__path__, "parley."):
+    stubs = Path(auth.__file__).parents[2]
+    for found in pkgutil.walk_packages([str(stubs)], "parley."):
         if found.name.endswith("_pb2"):
             descriptor = importlib.import_module(found.name).DESCRIPTOR
             for service in descriptor.services_by_name.values():

@@ -32,7 +32,8 @@ def main() -> None:
     for plant in sys.argv[2:]:
         runpy.run_path(plant)
     # After the plants, so that they can replace what the node is made of.
-    from parley_server.node import RunningNode, serve
+    from parley_server.node import RunningNode
+    from parley_server.serving import serve
 
     def announce(node: RunningNode) -> None:
         addresses = {
