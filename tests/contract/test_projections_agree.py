@@ -49,7 +49,7 @@ async def answers(projections: Projections, heads: dict[str, int]) -> list[objec
 @pytest.mark.parametrize("seed", range(4))
 async def test_memory_and_sqlite_agree_at_every_moment(tmp_path: Path, seed: int) -> None:
     """Histories side by side, cut differently for each backend. Caught when memory ordered an emoji's users
-    by the first character of their ids, and when SQLite kept the invites of a deleted channel.
+    by their ids.
     """
     chooser = random.Random(seed)
     logs = {

@@ -66,7 +66,8 @@ async def live(database: ChatDatabase, logs: dict[str, list[Event]], chooser: ra
         done[name] += len(events)
         for event in events:
             if isinstance(event.body, MessageDeleted):
-                rows = await log.pick(name, (event.body.target_seq,))
+                seq = event.body.target_seq
+                rows = await log.pick(name, (seq, *await projections.edits_of(name, seq)))
                 await log.erase(name, [replace(row, event=erased(row.event)) for row in rows])
         if chooser.random() < 0.2:
             await log.mark_fanned(name, done[name])

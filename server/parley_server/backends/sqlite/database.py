@@ -108,8 +108,9 @@ class ChatDatabase:
 
         Writes the whole file anew, for nothing less is enough: where a page was split, copies of its rows
         stay in what is unused of it, whatever `secure_delete` says. Then the write-ahead log is emptied,
-        which holds older copies of pages. Takes some seconds per gigabyte, in which nothing else is written,
-        and twice the file's size of disk. Raises StoreUnavailable; the file is as good as before then.
+        which holds older copies of pages. Takes many seconds per gigabyte, in which reading goes on and
+        nothing else is written, and as much free disk as the file has, in the system's folder for temporary
+        files and beside the file. Raises StoreUnavailable; the file is as good as before then.
         """
         await self.write(_COMPACT, None)
 
