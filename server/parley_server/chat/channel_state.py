@@ -140,10 +140,9 @@ def evolve(state: ChannelState, event: Event) -> None:
         case MessageDeleted(target_seq=target_seq):
             state.pins.pop(target_seq, None)
             _fold_deletion(state.targets.get(target_seq))
-        case PinChanged(target_seq=target_seq, pinned=pinned):
+        case PinChanged(target_seq=target_seq, pinned=pinned, author_id=author_id):
             if pinned:
-                target = state.targets.get(target_seq)
-                state.pins[target_seq] = target.author_id if target is not None else ""
+                state.pins[target_seq] = author_id
             else:
                 state.pins.pop(target_seq, None)
         case AuthorErased(user_id=user_id):

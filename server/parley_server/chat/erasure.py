@@ -89,7 +89,7 @@ class Eraser:
             case AuthorErased(user_id=user_id):
                 await self._walk(channel_id, event.seq, lambda written: written.actor_id == user_id)
             case ChannelDeleted():
-                await self._walk(channel_id, event.seq, lambda _written: True)
+                await self._walk(channel_id, event.seq, lambda _written: True, with_settings=True)
         await self._projections.erasure_done(channel_id, event.seq)
 
     async def _erase_messages(self, channel_id: str, deletions: Sequence[tuple[int, int]]) -> None:
@@ -101,17 +101,25 @@ class Eraser:
         for due_seq, _ in deletions:
             await self._projections.erasure_done(channel_id, due_seq)
 
-    async def _walk(self, channel_id: str, to_seq: int, concerned: Callable[[Event], bool]) -> None:
+    async def _walk(
+        self,
+        channel_id: str,
+        to_seq: int,
+        concerned: Callable[[Event], bool],
+        *,
+        with_settings: bool = False,
+    ) -> None:
         from_seq = 1
         while from_seq <= to_seq:
             page = await self._log.read(channel_id, from_seq, to_seq, limit=PAGE_ROWS, limit_bytes=PAGE_BYTES)
             if not page.rows:
                 return
-            await self._empty(channel_id, [row for row in page.rows if concerned(codec.event_of(row))])
+            rows = [row for row in page.rows if concerned(codec.event_of(row))]
+            await self._empty(channel_id, rows, with_settings=with_settings)
             from_seq = page.rows[-1].seq + 1
 
-    async def _empty(self, channel_id: str, rows: list[Row]) -> None:
-        emptied = [replace(row, event=erased(row.event)) for row in rows]
+    async def _empty(self, channel_id: str, rows: list[Row], *, with_settings: bool = False) -> None:
+        emptied = [replace(row, event=erased(row.event, with_settings=with_settings)) for row in rows]
         changed = [new for new, old in zip(emptied, rows, strict=True) if new.event != old.event]
         if changed:
             await self._log.erase(channel_id, changed)

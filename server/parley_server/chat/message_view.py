@@ -92,11 +92,15 @@ def clear_content(message: event_pb2.Event) -> None:
             edited.ClearField("mention_all")
 
 
-def erased(encoded: bytes) -> bytes:
-    """The encoded event without what its author wrote; settings and descriptions of a channel go too."""
+def erased(encoded: bytes, *, with_settings: bool = False) -> bytes:
+    """The encoded event without what its author wrote in messages.
+
+    `with_settings`: the channel is over, so its title and description go too. In one that lives on they stay,
+    whoever set them: they are the channel's, and are derived from the log again when projections are rebuilt.
+    """
     message = event_pb2.Event.FromString(encoded)
     clear_content(message)
-    if message.WhichOneof("kind") == "channel_changed":
+    if with_settings and message.WhichOneof("kind") == "channel_changed":
         message.channel_changed.ClearField("title")
         message.channel_changed.ClearField("description")
     return message.SerializeToString()

@@ -113,7 +113,9 @@ async def test_what_could_not_be_erased_stays_due(world: World) -> None:
 
 
 async def test_an_erased_author_loses_everything_up_to_there(world: World) -> None:
-    """Messages, their edits and attributes; nobody else's. Later messages of others stay."""
+    """Messages, their edits and attributes; nobody else's. The channel's title stays, whoever gave it: rebuilt
+    projections lost it once.
+    """
     events = await world.write(
         ("ann", MemberChanged("ann", MemberChange.LEFT, None)),
         ("ann", AuthorErased("ann")),
@@ -123,6 +125,7 @@ async def test_an_erased_author_loses_everything_up_to_there(world: World) -> No
     assert (await world.texts())[4] == "one"
     await world.eraser.sweep()
     assert await world.texts() == {4: "", 5: "", 6: "of ben", 7: "", 8: "", 11: "alone"}
+    assert [codec.event_of(row).body for row in await world.log.pick("c", (1,))] == [MADE]
 
 
 async def test_a_deleted_channel_loses_texts_and_title(world: World) -> None:
