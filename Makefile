@@ -46,6 +46,10 @@ model: python-deps ## Play many schedules of the model test (SCHEDULES=100000 SE
 fuzz: python-deps ## Fuzz the HTTP/2 core in both roles (FRAMES=10000000 SEED=0)
 	@exec $(PYTHON_BIN)/python -m parley_wire.testing.fuzz --frames $(or $(FRAMES),10000000) --seed $(or $(SEED),0)
 
+.PHONY: conformance
+conformance: python-deps ## Have h2spec and connectrpc's conformance runner judge the transport (needs Go)
+	@exec $(PYTHON_BIN)/python tools/wire_conformance.py
+
 .PHONY: check
 check: check-format check-lint check-types check-imports check-contract check-generated ## Run every check that is not a test (make -k check: go on after a failure)
 

@@ -214,6 +214,7 @@ def test_an_encoding_that_nobody_knows_ends_its_call() -> None:
         (b"GET", b"application/grpc", 405),
         (b"POST", b"application/json", 415),
         (b"POST", b"application/grpc-web", 415),
+        (b"POST", b"application/grpc+json", 415),
         (b"POST", b"application/grpc+proto", 0),
         (b"POST", b"application/grpc;charset=utf-8", 0),
     ],

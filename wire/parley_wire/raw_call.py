@@ -135,7 +135,7 @@ class RawCall(Call):
         try:
             for message in self._messages(data):
                 if self._messages_left == 0:
-                    raise CallFault(grpc.StatusCode.INTERNAL, "this method takes one request")
+                    raise CallFault(grpc.StatusCode.UNIMPLEMENTED, "this method takes one request")
                 self._messages_left -= 1
                 handler.received(message)
             if end_stream:

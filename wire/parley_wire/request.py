@@ -78,10 +78,8 @@ def _parse(fields: list[Field]) -> Request:
 
 
 def is_grpc(content_type: bytes) -> bool:
-    """Whether a content type is gRPC's, of any message format."""
-    return content_type == b"application/grpc" or content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    )
+    """Whether a content type is gRPC's, with protobuf or no named format."""
+    return content_type.partition(b";")[0].rstrip() in (b"application/grpc", b"application/grpc+proto")
 
 
 def request_block(

@@ -144,13 +144,13 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
     def _take_single(self, messages: list[bytes], end_stream: bool) -> None:
         if messages:
             if self._requests is not None or len(messages) > 1:
-                raise CallFault(grpc.StatusCode.INTERNAL, "this method takes one request")
+                raise CallFault(grpc.StatusCode.UNIMPLEMENTED, "this method takes one request")
             self._requests = deque(messages)
         if end_stream:
             self._half_closed = True
             self._connection.server.request_over(self)
             if self._requests is None:
-                raise CallFault(grpc.StatusCode.INTERNAL, "the request has no message")
+                raise CallFault(grpc.StatusCode.UNIMPLEMENTED, "the request has no message")
             self._start(self._requests.popleft())
 
     async def read(self) -> Any:
