@@ -113,8 +113,8 @@ async def test_what_could_not_be_erased_stays_due(world: World) -> None:
 
 
 async def test_an_erased_author_loses_everything_up_to_there(world: World) -> None:
-    """Messages, their edits and attributes; nobody else's. The channel's title stays, whoever gave it: rebuilt
-    projections lost it once.
+    """Messages, their edits and attributes; nobody else's. The channel's title stays, whoever gave it:
+    rebuilt projections lost it once.
     """
     events = await world.write(
         ("ann", MemberChanged("ann", MemberChange.LEFT, None)),
