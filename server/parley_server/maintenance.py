@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parley_server.backends.sqlite.database import ChatDatabase
@@ -15,6 +14,7 @@ from parley_server.chat.erasure import Eraser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
 
 async def rebuild_folder(data: Path, *, progress: Callable[[int, int], None]) -> None:

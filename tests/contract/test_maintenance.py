@@ -60,7 +60,7 @@ async def test_a_folder_is_rebuilt_and_compacted(tmp_path: Path) -> None:
     await rebuild_folder(tmp_path, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (1, 1)
     await compact_folder(tmp_path)
-    held = b"".join(path.read_bytes() for path in tmp_path.glob("chat.db*"))
+    held = _bytes_of(tmp_path)
     assert b"kept" in held
     assert b"canary" not in held
     database = await ChatDatabase.open(tmp_path / "chat.db")
@@ -77,3 +77,7 @@ async def test_a_folder_that_is_in_use_or_empty_is_left_alone(tmp_path: Path) ->
     await written(tmp_path)
     with DataFolder(tmp_path), pytest.raises(DataFolderInUse):
         await rebuild_folder(tmp_path, progress=lambda done, total: None)
+
+
+def _bytes_of(data: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in data.glob("chat.db*"))
