@@ -90,12 +90,13 @@ class Deletions:
         that the caller makes of this.
 
         A user's deletion is finished once all erasers returned. One that failed is logged and tried again.
-        The store is compacted at the start and then at most every `compact_seconds`.
+        The store is compacted after it, but at most every `compact_seconds`.
         Without erasers nothing is finished.
         """
         while True:
             self._marked.clear()
-            complete = await self._finish_all() and await self._compact()
+            finished, compacted = await self._finish_all(), await self._compact()
+            complete = finished and compacted
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._compact_seconds if complete else self._retry_seconds):
                     await self._marked.wait()
@@ -132,11 +133,11 @@ class Deletions:
         if now < self._compact_after:
             return True
         try:
-            await self._accounts.compact()
+            if await self._accounts.compact():
+                self._compact_after = now + self._compact_seconds
         except Exception:
             log.exception("accounts not compacted yet")
             return False
-        self._compact_after = now + self._compact_seconds
         return True
 
     async def _finish(self, user_id: str) -> bool:

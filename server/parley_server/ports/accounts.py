@@ -355,10 +355,10 @@ class Accounts(Protocol):
         """
         ...
 
-    async def compact(self) -> None:
+    async def compact(self) -> bool:
         """Leave nothing in the store's files of users whose deletion was finished before this call.
 
-        Costs nothing unless there are some since the last time, counted over restarts; then seconds per
-        gigabyte, in which changes wait.
+        False when there are none since the last time, counted over restarts: that costs nothing. Else it
+        takes seconds per gigabyte, in which changes wait.
         """
         ...

@@ -273,8 +273,9 @@ class MemoryAccounts:
             self._tombstones[user_id] = replace(user, folded_username=nobodys_name(user_id))
             del self._user_ids[user.folded_username]
 
-    async def compact(self) -> None:
+    async def compact(self) -> bool:
         """There are no files."""
+        return False
 
     def _related(self, user_id: str, relation: Relation) -> dict[str, int]:
         return {

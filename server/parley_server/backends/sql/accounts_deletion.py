@@ -64,16 +64,17 @@ class SqlDeletion(SqlStore):
                 named = users.c.user_id == user_id
                 await connection.execute(update(users).where(named).values(folded_username=name))
 
-    async def compact(self) -> None:
+    async def compact(self) -> bool:
         rows = await self._rows(select(deletions.c.user_id).where(deletions.c.finished))
         finished = [row.user_id for row in rows]
         if not finished:
-            return
+            return False
         await self._rewrite()
         async with self._write() as connection:
             for start in range(0, len(finished), IDS_PER_STATEMENT):
                 some = finished[start : start + IDS_PER_STATEMENT]
                 await connection.execute(delete(deletions).where(deletions.c.user_id.in_(some)))
+        return True
 
 
 async def _forget(connection: AsyncConnection, user: UserRow, now_ms: int) -> None:
