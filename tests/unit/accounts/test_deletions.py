@@ -149,6 +149,59 @@ async def test_without_an_eraser_nothing_is_finished(
     assert await accounts.deleting_users(after="", limit=9) == (bob.user.user_id,)
 
 
+async def test_the_files_are_cleaned_at_once_and_then_once_an_hour(
+    clock: ManualClock,
+    issuer: TokenIssuer,
+    passwords: PasswordPool,
+    authenticator: Authenticator,
+    settings: AccountSettings,
+) -> None:
+    """Although one deletion keeps failing. Planted: the hour begun with nothing to clean; the cleaning left
+    out while a deletion fails; the hour not looked at.
+    """
+
+    class Counting(MemoryAccounts):
+        finished = cleaned = 0
+
+        async def deletion_finished(self, user_id: str) -> None:
+            await super().deletion_finished(user_id)
+            self.finished += 1
+
+        async def compact(self) -> bool:
+            anything, self.finished = self.finished > 0, 0
+            self.cleaned += anything
+            return anything
+
+    store = Counting()
+    service = AccountService(store, clock, bytes, issuer, passwords, authenticator, settings)
+    people = [await sign_up(service, name) for name in ("ann", "ben", "cat", "dan")]
+    ids = [person.user.user_id for person in people]
+
+    async def erase_user(user_id: str) -> None:
+        if user_id == ids[0]:
+            raise StoreUnavailable("never")
+
+    async def delete(user_id: str) -> None:
+        await service.deletions.delete(user_id, PASSWORD)
+        async with asyncio.timeout(10):
+            while await store.deleting_users(after="", limit=9) != (ids[0],):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    service.on_deletion(erase_user)
+    async with running(service):
+        await service.deletions.delete(ids[0], PASSWORD)
+        await delete(ids[1])
+        assert store.cleaned == 1
+        await delete(ids[2])
+        assert store.cleaned == 1
+        clock.advance(settings.compact_seconds)
+        await delete(ids[3])
+        assert store.cleaned == 2
+    await service.close()
+
+
 async def test_a_deletion_whose_answer_was_lost_ends_the_devices(
     clock: ManualClock,
     issuer: TokenIssuer,
