@@ -7,6 +7,7 @@ with a `StreamEnded`, or GOAWAY with a `ConnectionFailed` after which the owner 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from parley_wire import frames
@@ -82,10 +83,11 @@ class Connection:
         self._residue = b""
         self._awaits_preface = not client
         self.awaits_settings = True
-        self._events: list[Event] = []
+        # Collected while `receive` runs, then handed over: an idle connection keeps none.
+        self._events: list[Event] | None = None
         self.now = 0.0
         self._control = IncomingControl(limits)
-        self._resets = Meter(limits.resets_burst, limits.resets_per_second)
+        self._resets: Meter | None = None
         self.shutting_down = False
         # Above it, streams of the peer are ignored: our last GOAWAY named it.
         self.takes_streams_up_to = frames.LARGEST_STREAM_ID
@@ -147,6 +149,7 @@ class Connection:
                 self._frame(kind, flags, stream_id, payload)
             if self.failed:
                 break
+        self._events = None
         self._residue = data[offset:] if offset < size else b""
         if self.failed:
             self._residue = b""
@@ -241,7 +244,7 @@ class Connection:
         self.sender.control(
             frames.goaway(self.streams.highest_peer, code, reason.encode()[: frames.DEBUG_BYTES])
         )
-        self._events.append(ConnectionFailed(code, reason))
+        self.emit(ConnectionFailed(code, reason))
 
     def close(self) -> None:
         """The transport is gone: every stream is closed. Leaves no reference cycle behind."""
@@ -253,7 +256,9 @@ class Connection:
     # For the handlers of frames
 
     def emit(self, event: Event) -> None:
-        self._events.append(event)
+        """Tell the owner; what it asked for itself it need not be told."""
+        if self._events is not None:
+            self._events.append(event)
 
     def accept(self, stream_id: int) -> Stream:
         """The peer opens a stream that fits every limit."""
@@ -277,7 +282,7 @@ class Connection:
             self.streams.remember(stream_id, tolerated=True)
         else:
             self.forget(stream, by_us=True)
-            self._events.append(StreamEnded(stream, code, remote=False))
+            self.emit(StreamEnded(stream, code, remote=False))
 
     def is_idle(self, stream_id: int) -> bool:
         """Whether a frame on this stream is an error since no stream of the number was ever opened."""
@@ -285,6 +290,8 @@ class Connection:
 
     def count_reset(self) -> bool:
         """Take one from the allowance of resets. False: it is used up."""
+        if self._resets is None:
+            self._resets = Meter(self.limits.resets_burst, self.limits.resets_per_second)
         return self._resets.take(self.now)
 
     def local_in_force(self) -> None:
@@ -365,7 +372,7 @@ class Connection:
             self.consumed(stream, size - kept)
         if end_stream:
             self.remote_side_ended(stream)
-        self._events.append(DataReceived(stream, payload, end_stream))
+        self.emit(DataReceived(stream, payload, end_stream))
 
     def _data_for_none(self, stream_id: int, stream: Stream | None) -> None:
         streams = self.streams
@@ -398,6 +405,7 @@ class Connection:
             self.stop_reading(stream)
 
 
+@lru_cache(maxsize=64)
 def announced_settings(limits: Limits, *, client: bool) -> Settings:
     """What we ask of the peer, by our limits."""
     return Settings(

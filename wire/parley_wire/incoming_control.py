@@ -26,13 +26,16 @@ class IncomingControl:
 
     def __init__(self, limits: Limits) -> None:
         self._meter = Meter(limits.control_frames_burst, limits.control_frames_per_second)
-        self._pings = Meter(limits.pings_burst, limits.pings_per_second)
+        self._pings: Meter | None = None
 
     def frame(self, connection: Connection, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """Handle one frame. Unknown types are ignored (section 5.5)."""
         self.count(connection)
-        if kind == frames.PING and not flags & ACK and not self._pings.take(connection.now):
-            connection.fail(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+        if kind == frames.PING and not flags & ACK:
+            if self._pings is None:
+                self._pings = Meter(connection.limits.pings_burst, connection.limits.pings_per_second)
+            if not self._pings.take(connection.now):
+                connection.fail(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         handler = _HANDLERS.get(kind)
         if handler is not None and not connection.failed:
             handler(connection, flags, stream_id, payload)
@@ -42,7 +45,8 @@ class IncomingControl:
         sender = connection.sender
         if sender.data_frames:
             self._meter.give(2.0 * sender.data_frames)
-            self._pings.give(sender.data_frames)
+            if self._pings is not None:
+                self._pings.give(sender.data_frames)
             sender.data_frames = 0
         if not self._meter.take(connection.now):
             connection.fail(ErrorCode.ENHANCE_YOUR_CALM, "too many control frames")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import grpc
@@ -43,7 +44,7 @@ def metadata_of(fields: Sequence[Field]) -> Metadata:
     for name, value in fields:
         if name[:1] == b":" or name in _PROTOCOL:
             continue
-        key = name.decode("ascii")
+        key = _key(name)
         if name.endswith(b"-bin"):
             # Several values of one name may come joined by commas.
             metadata += [(key, _binary(part)) for part in value.split(b",")]
@@ -69,6 +70,11 @@ def fields_of(metadata: Iterable[tuple[str, str | bytes]]) -> list[Field]:
         # Space at the ends has no meaning in a header (RFC 9113, section 8.2.1).
         fields.append((key.encode(), text.strip().encode()))
     return fields
+
+
+@lru_cache(maxsize=1024)
+def _key(name: bytes) -> str:
+    return name.decode("ascii")
 
 
 def _binary(value: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import grpc
@@ -32,7 +33,6 @@ class Request:
     timeout_seconds: float | None = None
     encoding: str = "identity"
     accepts: frozenset[str] = frozenset()
-    content_type: bytes = b"application/grpc"
     http_status: int = 0
     fault: CallFault | None = None
 
@@ -48,7 +48,7 @@ def request_of(headers: HeaderList) -> Request:
 
 def _parse(fields: list[Field]) -> Request:
     values = dict(fields)
-    path = values.get(b":path", b"").decode("latin-1")
+    path = _path(values.get(b":path", b""))
     content_type = values.get(b"content-type", b"")
     if values[b":method"] != b"POST":
         return Request(path, http_status=405)
@@ -65,16 +65,18 @@ def _parse(fields: list[Field]) -> Request:
             raise CallFault(grpc.StatusCode.UNIMPLEMENTED, f"grpc-encoding {encoding} is not supported")
         metadata = metadata_of(fields)
     except CallFault as fault:
-        return Request(path, content_type=content_type, fault=fault)
-    accepted = values.get(b"grpc-accept-encoding", b"").decode("latin-1")
-    return Request(
-        path,
-        metadata,
-        timeout,
-        encoding,
-        frozenset(part.strip() for part in accepted.split(",")),
-        content_type,
-    )
+        return Request(path, fault=fault)
+    return Request(path, metadata, timeout, encoding, _accepted(values.get(b"grpc-accept-encoding", b"")))
+
+
+@lru_cache(maxsize=256)
+def _accepted(value: bytes) -> frozenset[str]:
+    return frozenset(part.strip() for part in value.decode("latin-1").split(","))
+
+
+@lru_cache(maxsize=1024)
+def _path(value: bytes) -> str:
+    return value.decode("latin-1")
 
 
 def is_grpc(content_type: bytes) -> bool:

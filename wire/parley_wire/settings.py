@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from parley_wire.errors import ErrorCode
@@ -65,7 +66,7 @@ class Settings:
                 return SettingsFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE out of range")
             if name in values:
                 values[name] = value
-        return Settings(
+        return _shared(
             header_table_bytes=values[HEADER_TABLE_SIZE],
             push=values[ENABLE_PUSH] == 1,
             streams=values[MAX_CONCURRENT_STREAMS],
@@ -82,5 +83,8 @@ class SettingsFault:
     code: ErrorCode
     reason: str
 
+
+# Most peers ask for the same.
+_shared = lru_cache(maxsize=256)(Settings)
 
 PROTOCOL_DEFAULTS = Settings()

@@ -30,15 +30,14 @@ class WireStream:
     `send_encoded` answers False only when the socket or the client's window holds something back.
     """
 
-    __slots__ = ("_call", "_close_seconds", "_give_up", "_metadata", "_refusal", "send_encoded")
+    __slots__ = ("_call", "_close_seconds", "_closing", "_refusal", "send_encoded")
 
     def __init__(self, call: RawCall, close_seconds: float) -> None:
         """After `close` the client has `close_seconds` to take what was sent; then the call is given up."""
         self._call = call
         self._close_seconds = close_seconds
-        self._give_up: asyncio.TimerHandle | None = None
+        self._closing = False
         self._refusal: Refusal | None = None
-        self._metadata: Mapping[str, str] | None = None
         # The call's own method: nothing stands between a session and the transport.
         self.send_encoded: Callable[[bytes], bool] = call.send
 
@@ -48,49 +47,26 @@ class WireStream:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        if self._metadata is None:
-            # Metadata values may be bytes only under "-bin" keys, which nobody here reads.
-            self._metadata = {key: value for key, value in self._call.metadata if isinstance(value, str)}
-        return self._metadata
+        # Metadata values may be bytes only under "-bin" keys, which nobody here reads.
+        return {key: value for key, value in self._call.metadata if isinstance(value, str)}
 
     def close(self, refusal: Refusal | None) -> None:
+        if self._closing:
+            return
+        self._closing = True
         call = self._call
         if refusal is None:
             call.close(grpc.StatusCode.OK)
         else:
             call.close(*abort_arguments(refusal))
-        if call.waiting_bytes and self._give_up is None:
-            # A client that reads no more would hold the call, and its place, for ever.
+        if call.waiting_bytes:
+            # A client that reads no more would hold the call, and its place, for ever. Once the call is over,
+            # the timer finds nothing to do.
             self._refusal = refusal
-            loop = asyncio.get_running_loop()
-            self._give_up = loop.call_later(self._close_seconds, self._close_now)
-
-    def released(self) -> None:
-        """The call is over."""
-        if self._give_up is not None:
-            self._give_up.cancel()
-            self._give_up = None
+            asyncio.get_running_loop().call_later(self._close_seconds, self._close_now)
 
     def _close_now(self) -> None:
-        self._give_up = None
         self._call.close_now(*abort_arguments(self._refusal or _NOT_TAKEN))
-
-
-class _Served:
-    """A StreamHandler as a raw call sees it: tells the stream, too, when it is over."""
-
-    __slots__ = ("_handler", "_stream", "half_closed", "received", "writable")
-
-    def __init__(self, handler: StreamHandler, stream: WireStream) -> None:
-        self._handler = handler
-        self._stream = stream
-        self.received: Callable[[bytes], None] = handler.received
-        self.writable: Callable[[], None] = handler.writable
-        self.half_closed: Callable[[], None] = handler.half_closed
-
-    def closed(self) -> None:
-        self._stream.released()
-        self._handler.closed()
 
 
 def stream_stream(make_handler: MakeHandler, *, close_seconds: float) -> parley_wire.RawMethod:
@@ -106,10 +82,9 @@ def unary_stream(make_handler: MakeHandler, *, close_seconds: float) -> parley_w
 def _method(
     make_handler: MakeHandler, close_seconds: float, *, request_streaming: bool
 ) -> parley_wire.RawMethod:
-    def open_handler(call: RawCall) -> _Served:
-        stream = WireStream(call, close_seconds)
+    def open_handler(call: RawCall) -> StreamHandler:
         handler = make_handler()
-        handler.opened(stream)
-        return _Served(handler, stream)
+        handler.opened(WireStream(call, close_seconds))
+        return handler
 
     return parley_wire.RawMethod(open_handler, request_streaming=request_streaming)
