@@ -95,7 +95,7 @@ class Record:
         self._delete_seq = 0
         self._pin: PinEvent | None = None
         self._emojis: dict[str, _Emoji] = {}
-        self._replies: set[int] = set()
+        self._replies: set[int] = set()  # Those that the message's state does not count yet.
 
     @property
     def as_of_seq(self) -> int:
@@ -161,7 +161,6 @@ class Record:
             return None
         state = message.state or MessageState(message.seq)
         edit_seq, edit_time_ms = max((state.edit_seq, state.edit_time_ms), self._edit)
-        replies = [seq for seq in self._replies if seq > state.as_of_seq]
         delete_seq = self.delete_seq(erased)
         content: MessageEvent | EditEvent = message
         if self._content is not None and self._content.seq > state.as_of_seq:
@@ -183,8 +182,8 @@ class Record:
             delete_seq=delete_seq,
             pin_seq=0 if delete_seq else self.pin()[1],
             reactions=() if delete_seq else self._reactions(state, me),
-            reply_count=state.reply_count + len(replies),
-            last_reply_seq=max([state.last_reply_seq, *replies]),
+            reply_count=state.reply_count + len(self._replies),
+            last_reply_seq=max([state.last_reply_seq, *self._replies]),
         )
 
     def _reactions(self, state: MessageState, me: str) -> tuple[Reaction, ...]:
