@@ -9,16 +9,22 @@ import pytest
 
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat.codec import row_of
-from parley_server.chat.command import AddMembers, Done, PostMessage
+from parley_server.chat.command import AddMembers, Done, EditMessage, PostMessage, React
 from parley_server.chat.event import (
+    BanChanged,
     ChannelChanged,
     ChannelKind,
     Event,
     EventBody,
     HistoryVisibility,
+    InviteChanged,
     MemberChange,
     MemberChanged,
+    MessageDeleted,
+    MessageEdited,
     MessagePosted,
+    PinChanged,
+    ReactionChanged,
     Role,
 )
 from parley_server.testing.checker import Invariant, check
@@ -27,6 +33,7 @@ from parley_server.testing.model_history import (
     Appending,
     Applied,
     Asked,
+    Erased,
     Failed,
     MarkedActive,
     MarkedFanned,
@@ -58,6 +65,13 @@ MADE = (
 HELLO = event(4, 1, MessagePosted("hello"), "bob", ID)
 SEND = PostMessage("bob", ID, b"d" * 32, "hello")
 SENT = Done(4, 1, TIME_MS + 4, duplicate=False)
+DELETED = event(5, 1, MessageDeleted(4), "bob")
+EMPTY = replace(HELLO, body=MessagePosted(""))
+LIKE = ReactionChanged(4, "a", True, 1)
+PIN = PinChanged(4, True, "bob")
+ADDED = MemberChanged("cho", MemberChange.ADDED, Role.MEMBER)
+JOINED = replace(ADDED, invite_id="i")
+INVITED = event(5, 1, InviteChanged("i", False, TIME_MS + 1000, 1))
 MEMBERS = frozenset({"ann", "bob"})
 LOG = tuple(row_of(each) for each in (*MADE, HELLO))
 ROLES = {"ann": Role.OWNER, "bob": Role.MEMBER}
@@ -155,7 +169,95 @@ BAD: list[tuple[str, Callable[[], list[Step]], Invariant]] = [
         lambda: then(Asked(1, 0, AddMembers("ann", ("cho",))), Answered(1, replace(SENT, duplicate=True))),
         Invariant.ANSWER_IS_TRUE,
     ),
-    ("wrote as a stranger", lambda: stored_next(event(5, 2, MessagePosted("x"), "cho")), Invariant.RULES),
+    ("wrote as a stranger", lambda: stored_next(event(5, 2, MessagePosted("x"), "cho")), Invariant.PERMITTED),
+    (
+        "edited what another wrote",
+        lambda: stored_next(event(5, 1, MessageEdited(4, "x"), "ann")),
+        Invariant.PERMITTED,
+    ),
+    (
+        "deleted by a mere member what another wrote",
+        lambda: stored_next(event(5, 2, MessagePosted("x"), "ann"), event(6, 2, MessageDeleted(5), "bob")),
+        Invariant.PERMITTED,
+    ),
+    (
+        "changed what was deleted",
+        lambda: stored_next(event(5, 1, MessageDeleted(4), "bob"), event(6, 1, MessageEdited(4, "x"), "bob")),
+        Invariant.PERMITTED,
+    ),
+    ("pinned by a mere member", lambda: stored_next(event(5, 1, PIN, "bob")), Invariant.PERMITTED),
+    (
+        "reacted twice",
+        lambda: stored_next(event(5, 1, LIKE, "ann"), event(6, 1, replace(LIKE, count=2), "ann")),
+        Invariant.PERMITTED,
+    ),
+    ("counted one as two", lambda: stored_next(event(5, 1, replace(LIKE, count=2))), Invariant.COUNTED),
+    (
+        "a banned user was added",
+        lambda: stored_next(event(5, 1, BanChanged("cho", True)), event(6, 1, ADDED)),
+        Invariant.RULES,
+    ),
+    (
+        "a banned member stayed",
+        lambda: stored_next(event(5, 1, BanChanged("bob", True)), event(6, 2, MessagePosted("x"), "bob")),
+        Invariant.RULES,
+    ),
+    (
+        "joined by no invite",
+        lambda: stored_next(event(5, 1, JOINED, "cho")),
+        Invariant.INVITED,
+    ),
+    (
+        "an invite for one was used twice",
+        lambda: stored_next(
+            INVITED,
+            event(6, 1, JOINED, "cho"),
+            event(7, 1, MemberChanged("cho", MemberChange.LEFT, None), "cho"),
+            event(8, 1, JOINED, "cho"),
+        ),
+        Invariant.INVITED,
+    ),
+    (
+        "joined too late",
+        lambda: stored_next(event(5, 1, InviteChanged("i", False, TIME_MS, 0)), event(6, 1, JOINED, "cho")),
+        Invariant.INVITED,
+    ),
+    ("emptied what stands", lambda: then(Erased(0, (row_of(EMPTY),))), Invariant.ERASED),
+    (
+        "emptied of its author",
+        lambda: [*stored_next(DELETED), Erased(0, (row_of(replace(EMPTY, actor_id="ann")),))],
+        Invariant.ERASED,
+    ),
+    (
+        "left the deleted text there",
+        lambda: [*stored_next(DELETED), rested(watermark=5, becomes={4: (True, {})})],
+        Invariant.ERASED,
+    ),
+    ("projected a pin", lambda: then(rested(pins=frozenset({4}))), Invariant.DERIVED),
+    ("projected a reaction", lambda: then(rested(becomes={4: (False, {"a": 1})})), Invariant.DERIVED),
+    ("projected a ban", lambda: then(rested(banned=frozenset({"cho"}))), Invariant.DERIVED),
+    (
+        "projected no invite",
+        lambda: [
+            *stored_next(INVITED),
+            rested(watermark=5),
+        ],
+        Invariant.DERIVED,
+    ),
+    (
+        "said that a reaction holds",
+        lambda: then(
+            Asked(1, 0, React("bob", "", b"", 4, "a", True)), Answered(1, replace(SENT, duplicate=True))
+        ),
+        Invariant.ANSWER_IS_TRUE,
+    ),
+    (
+        "refused an author",
+        lambda: then(
+            Asked(1, 0, EditMessage("bob", ID, b"e", 4, "x")), Answered(1, Refusal(Reason.NOT_AUTHOR, ""))
+        ),
+        Invariant.ANSWER_IS_TRUE,
+    ),
     ("counted wrongly", lambda: stored_next(event(5, 1, MessagePosted("x"), "bob")), Invariant.RULES),
     (
         "added by a mere member",
@@ -215,6 +317,27 @@ def test_repeats_and_unknown_outcomes_are_good() -> None:
     """A repeat after an unknown outcome gets the first place; nothing about it is a fault."""
     unknown = Refusal(Reason.STORE_UNAVAILABLE, "")
     history = [*with_answer(unknown), Asked(1, 1, SEND), Answered(1, replace(SENT, duplicate=True)), rested()]
+    assert check(history) == []
+
+
+def test_changes_erased_at_last_are_good() -> None:
+    """A message is edited, gets reactions and a pin, and is deleted and emptied; nothing of it is a fault."""
+    events = (
+        event(5, 1, MessageEdited(4, "bye"), "bob"),
+        event(6, 1, LIKE, "ann"),
+        event(7, 1, replace(LIKE, count=2), "bob"),
+        event(8, 1, PIN, "ann"),
+        event(9, 1, MessageDeleted(4), "bob"),
+    )
+    emptied = (EMPTY, replace(events[0], body=MessageEdited(4, "")))
+    history = [
+        *stored_next(*events),
+        Applied(0, events, 9),
+        Published(0, MEMBERS, events),
+        Erased(0, tuple(row_of(each) for each in emptied)),
+        Read((row_of(EMPTY),), 9),
+        rested(watermark=9, becomes={4: (True, {})}),
+    ]
     assert check(history) == []
 
 

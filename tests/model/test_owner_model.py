@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from parley_runtime.refusal import Refusal
 from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.projections import MemoryProjections
+from parley_server.chat.codec import event_of
 from parley_server.chat.command import Done
+from parley_server.chat.event import Event, MemberChange, MemberChanged, ReactionChanged
 from parley_server.chat.owner import ChannelOwner
 from parley_server.testing.checker import check
 from parley_server.testing.model_history import Answered, Appending, Rested, Stored
 from parley_server.testing.model_store import ModelStore
-from parley_server.testing.schedule import Schedule, first_violations
+from parley_server.testing.schedule import LIMITS, Schedule, first_violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +40,8 @@ def test_no_schedule_breaks_an_invariant(seeds: range, make_store: Callable[[], 
 def test_no_schedule_that_hypothesis_draws_breaks_an_invariant(choices: random.Random) -> None:
     """As above, with choices that Hypothesis makes smaller when it finds something."""
     store = ModelStore("c", MemoryMessageLog(), MemoryProjections())
-    assert check(Schedule(store, choices, ChannelOwner, commands=8).play()) == []
+    history = Schedule(store, choices, ChannelOwner, commands=12).play()
+    assert check(history, LIMITS.activation.channel) == []
 
 
 def test_a_seed_is_one_history(make_store: Callable[[], ModelStore]) -> None:
@@ -54,7 +57,8 @@ def test_the_schedules_reach_what_they_are_for(make_store: Callable[[], ModelSto
     seen: Counter[str] = Counter()
     for seed in range(300):
         history = Schedule(make_store(), random.Random(seed), ChannelOwner).play()
-        stored = {step.batch_id for step in history if isinstance(step, Stored)}
+        stored = {step.batch_id: step for step in history if isinstance(step, Stored)}
+        seen.update(_what(event_of(row)) for row in next(reversed(stored.values())).log)
         for step in history:
             match step:
                 case Appending(batch_id=batch_id, rows=rows):
@@ -71,10 +75,24 @@ def test_the_schedules_reach_what_they_are_for(make_store: Callable[[], ModelSto
     for what in (
         *("one row", "several rows", "lost append", "done", "repeat", "long log", "Read", "MarkedFanned"),
         *("STORE_UNAVAILABLE", "CLIENT_ID_REUSED", "CHANNEL_NOT_FOUND", "ROLE_REQUIRED", "CHANNEL_FULL"),
-        *("LAST_OWNER", "DIRECT_CHANNEL", "INVALID_FIELD"),
+        *("LAST_OWNER", "DIRECT_CHANNEL", "INVALID_FIELD", "INVITE_NOT_FOUND", "USER_BANNED"),
+        *("MESSAGE_NOT_FOUND", "MESSAGE_DELETED", "NOT_AUTHOR", "TOO_MANY_REACTIONS", "USER_NOT_FOUND"),
+        *("MessageEdited", "MessageDeleted", "PinChanged", "BanChanged", "InviteChanged", "Erased"),
+        *("a role", "joined by invite", "reaction 1", "reaction 2", "taken off"),
     ):
         assert seen[what] > 5, f"{what}: {seen}"
     assert seen["Failed"] == 0
+
+
+def _what(event: Event) -> str:
+    match event.body:
+        case ReactionChanged(added=added, count=count):
+            return f"reaction {count}" if added else "taken off"
+        case MemberChanged(invite_id=invite_id) as change:
+            role = "a role" if change.change is MemberChange.ROLE_CHANGED else "a member"
+            return "joined by invite" if invite_id else role
+        case body:
+            return type(body).__name__
 
 
 def _report(seed: int, violations: list[Violation]) -> str:

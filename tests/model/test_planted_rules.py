@@ -16,10 +16,11 @@ from parley_server.backends.memory.projections import MemoryProjections
 from parley_server.chat import codec
 from parley_server.chat.activation import activate
 from parley_server.chat.batch import Batch, decide_batch
-from parley_server.chat.channel_state import ChannelState
-from parley_server.chat.known_ids import KnownIds, Sent
 from parley_server.chat.client_id import AHEAD_LIMIT_MS
 from parley_server.chat.command import client_id_of
+from parley_server.chat.erasure import Eraser
+from parley_server.chat.event import MessageDeleted
+from parley_server.chat.known_ids import KnownIds, Sent
 from parley_server.chat.owner import ChannelOwner
 from parley_server.ports.message_log import AppendResult, Committed, Conflict, LogPage, Unknown
 from parley_server.testing.checker import Invariant
@@ -29,7 +30,9 @@ from parley_server.testing.schedule import LIMITS, first_violations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from parley_server.chat.channel_state import ChannelState
     from parley_server.chat.command import Command, Outcome
+    from parley_server.chat.event import Event
     from parley_server.chat.owner import OwnerLimits, OwnerPorts
     from parley_server.ports.message_log import Row
 
@@ -439,6 +442,86 @@ class LetsTimeGoBack(ChannelOwner):
         return state
 
 
+class KeepsTargetsAcrossAConflict(ChannelOwner):
+    """Learns the channel again, and takes what it knew of messages along."""
+
+    _known: Any = None
+
+    async def _commit(self, batch: Batch, unsettled: Any) -> bool:
+        self._known = dict(self._state.targets) if self._state is not None else None
+        return await super()._commit(batch, unsettled)
+
+    async def _activate(self) -> ChannelState:
+        state = await super()._activate()
+        state.targets.update(self._known or {})
+        return state
+
+
+class KeepsInvitesAcrossAConflict(ChannelOwner):
+    """Learns the channel again, but not how often its invites were used meanwhile."""
+
+    _known: Any = None
+
+    async def _commit(self, batch: Batch, unsettled: Any) -> bool:
+        self._known = dict(self._state.invites) if self._state is not None else None
+        return await super()._commit(batch, unsettled)
+
+    async def _activate(self) -> ChannelState:
+        state = await super()._activate()
+        state.invites.update(self._known or {})
+        return state
+
+
+class ForgetsBans(ChannelOwner):
+    """Takes a channel over without its bans."""
+
+    async def _activate(self) -> ChannelState:
+        state = await super()._activate()
+        state.banned.clear()
+        return state
+
+
+class ErasesBeforeCommit(ChannelOwner):
+    """Takes the text out of the log first: whoever wins the conflict decides about nothing."""
+
+    async def _commit(self, batch: Batch, unsettled: Any) -> bool:
+        await self._ports.eraser.erase_now(self.channel_id, batch.events)
+        return await super()._commit(batch, unsettled)
+
+
+class ForgetsToErase(ChannelOwner):
+    """Says that it is done, and leaves the text where it is."""
+
+    def __init__(self, channel_id: str, ports: OwnerPorts, limits: OwnerLimits) -> None:
+        super().__init__(
+            channel_id, replace(ports, eraser=_SaysItIsDone(ports.log, ports.projections)), limits
+        )
+
+
+class _SaysItIsDone(Eraser):
+    async def erase_now(self, channel_id: str, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event.body, MessageDeleted):
+                await self._projections.erasure_done(channel_id, event.seq)
+
+
+class CountsReactionsOfItsOwnOnly(ChannelOwner):
+    """Learns of a message who wrote it, and not what was put on it before."""
+
+    async def _activate(self) -> ChannelState:
+        state = await super()._activate()
+        state.targets = _Unreacted()
+        return state
+
+
+class _Unreacted(dict[int, Any]):
+    def update(self, found: Any) -> None:
+        for target in found.values():
+            if target is not None:
+                target.reactions.clear()
+        super().update(found)
+
+
 class ForgetsWhatDidNotFit(ChannelOwner):
     """Drops the commands that a full batch left over."""
 
@@ -496,6 +579,13 @@ def test_a_broken_store_is_found(seeds: range, make_store: type[ModelStore], bro
         (MarksFannedTooEarly, Invariant.MARKS),
         (LetsTimeGoBack, Invariant.TIME),
         (ForgetsWhatDidNotFit, Invariant.ANSWERED),
+        (KeepsTargetsAcrossAConflict, Invariant.PERMITTED),
+        (KeepsTargetsAcrossAConflict, Invariant.COUNTED),
+        (KeepsInvitesAcrossAConflict, Invariant.INVITED),
+        (ForgetsBans, Invariant.RULES),
+        (ErasesBeforeCommit, Invariant.ERASED),
+        (ForgetsToErase, Invariant.ERASED),
+        (CountsReactionsOfItsOwnOnly, Invariant.COUNTED),
     ],
 )
 def test_a_removed_rule_is_found(

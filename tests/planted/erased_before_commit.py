@@ -21,7 +21,7 @@ _commit = owner.ChannelOwner._commit
 
 async def _erase_and_commit(self: Any, batch: Batch, unsettled: list[Any]) -> bool:
     if any(isinstance(event.body, MessageDeleted) for event in batch.events):
-        await self._erase(batch)
+        await self._ports.eraser.erase_now(self.channel_id, batch.events)
         await asyncio.sleep(COMMIT_DELAY_SECONDS)
     return await _commit(self, batch, unsettled)
 

@@ -27,7 +27,8 @@ def test_every_device_shows_what_the_changed_log_leads_to(run_changes: ChangesPl
     """7 users write, edit, delete, react, pin and answer in threads while others are removed, banned, invited
     and given roles; kills take all that was not synced. 21 devices, of which two thirds are hardly ever
     there, end with what a plain fold of the stored log says; so do all reads, the SDK's timelines, the
-    projections, and the projections derived anew. Text that was taken back is served to nobody who came later.
+    projections, and the projections derived anew. Text that was taken back is served to nobody who came
+    later.
 
     The bugs of tests/planted are found in runs like this one: see test_planted_change_bugs.
     """

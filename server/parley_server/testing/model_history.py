@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ class Stored:
 
     batch_id: bytes
     log: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """An owner had these rows emptied: they stand in the place of those with their seqs."""
+
+    node: int
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +108,29 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Rested:
-    """The end: faults stopped, all repeated what was unknown, a new owner took the active channels over."""
+    """The end: faults stopped, all repeated what was unknown, a new owner took the active channels over.
+
+    The projections then: `becomes` says by message whether it was deleted and how many users have which
+    emoji on it, for those to which anything happened; `uses` how often each open invite was used; `due` names
+    the deletions whose text is still to be taken out of the log.
+    """
 
     watermark: int
     message_no: int
     roles: Mapping[str, Role]
     unanswered: tuple[int, ...]
+    banned: frozenset[str] = frozenset()
+    pins: frozenset[int] = frozenset()
+    becomes: Mapping[int, tuple[bool, Mapping[str, int]]] = field(default_factory=dict)
+    uses: Mapping[str, int] = field(default_factory=dict)
+    due: frozenset[int] = frozenset()
 
 
 Step = (
     Asked
     | Appending
     | Stored
+    | Erased
     | MarkedActive
     | Applied
     | Published

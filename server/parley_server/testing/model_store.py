@@ -16,6 +16,7 @@ from parley_server.ports.positions import FeedCursor
 from parley_server.testing.model_history import (
     Appending,
     Applied,
+    Erased,
     MarkedActive,
     MarkedFanned,
     Published,
@@ -145,6 +146,11 @@ class ModelStore:
         watermark = run_at_once(self.projections.watermark(self.channel_id))
         self.history.append(Applied(node, tuple(events), watermark))
 
+    def erase(self, node: int, rows: Sequence[Row]) -> None:
+        """Rows emptied, at once."""
+        run_at_once(self.log.erase(self.channel_id, rows))
+        self.history.append(Erased(node, tuple(rows)))
+
     def mark_fanned(self, seq: int) -> None:
         """A raised mark, at once."""
         run_at_once(self.log.mark_fanned(self.channel_id, seq))
@@ -242,7 +248,7 @@ class NodeLog:
     async def erase(self, channel_id: str, rows: Sequence[Row]) -> None:
         """See MessageLog."""
         kept = tuple(rows)
-        await Call("erase", lambda: run_at_once(self._store.log.erase(channel_id, kept)), writes=True)
+        await Call("erase", lambda: self._store.erase(self._node, kept), writes=True)
 
     async def compact(self) -> None:
         """See MessageLog. No owner asks."""

@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from parley_runtime.refusal import Reason, Refusal
-from parley_server.chat import client_id
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.batch import BatchLimits
-from parley_server.chat.command import (
-    AddMembers,
-    Command,
-    CreateChannel,
-    Done,
-    LeaveChannel,
-    PostMessage,
-    RemoveMember,
-)
+from parley_server.chat.channel_state import ChannelLimits
+from parley_server.chat.command import Command, Done, LeaveChannel
 from parley_server.chat.erasure import Eraser
-from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
-from parley_server.chat.message_rules import digest_of
+from parley_server.chat.event import Role
 from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
 from parley_server.chat.slots import slot_of
 from parley_server.testing.checker import check
+from parley_server.testing.command_draws import START_MS, CommandDraws
 from parley_server.testing.model_history import Answered, Asked, Failed, Read, Rested
 from parley_server.testing.model_store import (
     Call,
@@ -49,15 +41,19 @@ if TYPE_CHECKING:
     from parley_server.testing.checker import Violation
     from parley_server.testing.model_history import Step
 
-START_MS = 1_760_000_000_000
-USERS = ("ann", "bob", "cho", "dai", "eve")
 # Small enough that every path runs: ids are forgotten, batches end, activation reads several pages.
 LIMITS = OwnerLimits(
     waiting_commands=64,
     tries=4,
     events_between_marks=3,
     batch=BatchLimits(rows=3, event_bytes=400),
-    activation=ActivationLimits(known_ids=2, newest_rows=2, page_rows=3, page_bytes=100_000),
+    activation=ActivationLimits(
+        known_ids=2,
+        newest_rows=2,
+        page_rows=3,
+        page_bytes=100_000,
+        channel=ChannelLimits(emojis_per_message=2, emojis_per_user_and_message=1, pins=1),
+    ),
 )
 _STEPS_LIMIT = 4000
 
@@ -112,7 +108,7 @@ class Schedule:
         make_owner: MakeOwner,
         *,
         nodes: int = 3,
-        commands: int = 16,
+        commands: int = 24,
     ) -> None:
         self._store = store
         self._choices = choices
@@ -121,15 +117,13 @@ class Schedule:
         self._now_ms = START_MS
         self._step = 0
         self._batches = 0
-        self._ids = 0
         self._commands_left = commands
-        self._sent: list[PostMessage] = []
         self._commands: dict[int, Command] = {}
         self._unknown: list[int] = []
         self._late: list[Call] = []
         self._node_numbers = 0
         self._nodes = [self._new_node() for _ in range(nodes)]
-        self._create = self._draw_create()
+        self._draws = CommandDraws(store, choices)
 
     def play(self) -> list[Step]:
         """Run with faults, then without, then rest."""
@@ -238,67 +232,11 @@ class Schedule:
             self._run(node)
 
     def _draw_command(self, node: _Node) -> Command:
-        choices = self._choices
-        roll = choices.random()
-        actor, other = choices.choice(("ann", "ann", *USERS)), choices.choice(USERS)
-        if not self._store.rows() and choices.random() < 0.7:
-            return self._create
-        if roll < 0.04:
-            return (
-                self._create
-                if roll < 0.03 or not self._create.digest
-                else replace(self._create, digest=digest_of("Them"))
-            )
-        if roll < 0.10:
+        if self._unknown and self._choices.random() < 0.06:
             # Another try of something whose outcome is not known, at any node.
-            if self._unknown:
-                return self._commands[self._unknown.pop(choices.randrange(len(self._unknown)))]
-        elif roll < 0.30:
-            if self._sent:
-                return self._vary(choices.choice(self._sent))
-        elif roll < 0.45:
-            adder = "ann" if choices.random() < 0.8 else actor
-            return AddMembers(adder, tuple(choices.sample(USERS, choices.randint(1, 2))))
-        elif roll < 0.56:
-            return RemoveMember("ann" if choices.random() < 0.8 else actor, other)
-        elif roll < 0.62:
-            return LeaveChannel(actor)
-        return self._draw_message(node, actor)
-
-    def _draw_message(self, node: _Node, actor: str) -> Command:
-        self._ids += 1
+            return self._commands[self._unknown.pop(self._choices.randrange(len(self._unknown)))]
         # Not by asking the node's clock: what it showed last is part of the history.
-        now_ms = self._now_ms + node.clock.skew_ms
-        offset_ms = self._choices.choice((0, 0, -3_000, -7_000_000, 60_000, client_id.AHEAD_LIMIT_MS))
-        own_id = _uuid7(now_ms + offset_ms, self._ids)
-        text = f"message {self._ids}" + "." * self._choices.choice((0, 0, 150))
-        command = PostMessage(actor, own_id, digest_of(text), text)
-        self._sent.append(command)
-        return command
-
-    def _vary(self, sent: PostMessage) -> Command:
-        roll = self._choices.random()
-        if roll < 0.10:
-            text = f"{sent.text}, but other"
-            return PostMessage(sent.actor_id, sent.client_message_id, digest_of(text), text)
-        if roll < 0.20:
-            return PostMessage(self._choices.choice(USERS), sent.client_message_id, sent.digest, sent.text)
-        return sent
-
-    def _draw_create(self) -> CreateChannel:
-        self._ids += 1
-        members = ("ann", *self._choices.sample(USERS[1:], self._choices.randint(1, 3)))
-        direct = self._choices.random() < 0.1
-        return CreateChannel(
-            actor_id="ann",
-            kind=ChannelKind.DIRECT if direct else ChannelKind.GROUP,
-            title="" if direct else "Us",
-            member_ids=members[:2] if direct else members,
-            history_visibility=HistoryVisibility.FROM_JOINING,
-            member_limit=2 if direct else 4,
-            client_channel_id="" if direct else _uuid7(START_MS, self._ids),
-            digest=b"" if direct else digest_of("Us"),
-        )
+        return self._draws.draw(self._now_ms + node.clock.skew_ms)
 
     # Nodes
 
@@ -389,12 +327,25 @@ class Schedule:
         projections, channel_id = self._store.projections, self._store.channel_id
         channel = run_at_once(projections.channel(channel_id))
         members = run_at_once(projections.members(channel_id, after_user_id="", limit=100))
+        seqs = [row.seq for row in self._store.rows() if row.is_message]
+        states = run_at_once(projections.message_states(channel_id, seqs, viewer_id="")).states
+        bans = run_at_once(projections.bans(channel_id, after_user_id="", limit=100))
         self._store.history.append(
             Rested(
                 channel.watermark if channel else 0,
                 channel.message_no if channel else 0,
                 {row.user_id: row.role or Role.MEMBER for row in members},
                 (*waiting, *self._unknown),
+                banned=frozenset(row.user_id for row in bans),
+                pins=frozenset(seq for seq, _ in run_at_once(projections.pins(channel_id))),
+                becomes={
+                    seq: (state.delete_seq > 0, {each.emoji: each.count for each in state.reactions})
+                    for seq, state in states.items()
+                },
+                uses={row.invite_id: row.uses for row in run_at_once(projections.invites(channel_id))},
+                due=frozenset(
+                    seq for _, seq in run_at_once(projections.erasures_due(after=("", 0), limit=1000))
+                ),
             )
         )
 
@@ -423,7 +374,8 @@ def first_violations(
 ) -> tuple[int, list[Violation]] | None:
     """The first seed whose run breaks an invariant, and what it broke; None if none does."""
     for seed in seeds:
-        found = check(Schedule(make_store(), random.Random(seed), make_owner).play())
+        history = Schedule(make_store(), random.Random(seed), make_owner).play()
+        found = check(history, LIMITS.activation.channel)
         if found:
             return seed, found
     return None
@@ -435,8 +387,3 @@ def _end(node: _Node) -> None:
     for answer in node.asked.values():
         if answer.done():
             answer.exception()
-
-
-def _uuid7(time_ms: int, number: int) -> str:
-    digits = f"{time_ms:012x}7000{0x8000_0000_0000_0000 + number:016x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

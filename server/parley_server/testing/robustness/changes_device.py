@@ -197,7 +197,8 @@ class ChangesDevice(BookDevice):
                 )
 
     def _tell_problems(self, channel_id: str, shown: _Shown) -> None:
-        for problem in shown.fold.problems:
+        # Until everything was read again, changes of before the user came back may be missing.
+        for problem in shown.fold.problems if channel_id not in self._to_load else ():
             self._witness.problem(ChangeKind.MISCOUNTED, channel_id, f"{self._name}: {problem}")
         shown.fold.problems.clear()
 
