@@ -22,6 +22,7 @@ TABLE_BYTES_ZERO = b"\x20"
 """The dynamic table size update to 0 (RFC 7541, section 6.3)."""
 
 _MEMORY_BLOCKS = 16
+_MEMORY_BLOCK_BYTES = 512
 _FIELD_OVERHEAD_BYTES = 32
 
 # Names of the static table that gRPC uses, with their index (RFC 7541, appendix A).
@@ -78,7 +79,8 @@ class HeaderDecoder:
 
     def __init__(self, limit_bytes: int) -> None:
         self._decoder = hpack.Decoder(max_header_list_size=limit_bytes)
-        # Blocks made of indexed fields only neither change the table nor, while it stands, their meaning.
+        # What blocks meant that left the table as it was: the same as long as nothing else changes it. None
+        # before the first block: a connection with one stream needs no memory.
         self._memory: dict[bytes, HeaderList] | None = None
 
     def decode(self, block: bytes) -> HeaderList:
@@ -86,6 +88,10 @@ class HeaderDecoder:
         memory = self._memory
         if memory is not None and (known := memory.get(block)) is not None:
             return known
+        table = self._decoder.header_table
+        entries = table.dynamic_entries
+        newest = entries[0] if entries else None
+        before = (len(entries), table.maxsize)
         try:
             fields: list[Field] = [(name, value) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError as error:
@@ -94,14 +100,16 @@ class HeaderDecoder:
             raise BlockFault(ErrorCode.COMPRESSION_ERROR, "a header block cannot be decoded") from error
         size = sum(len(name) + len(value) for name, value in fields) + _FIELD_OVERHEAD_BYTES * len(fields)
         decoded = HeaderList(fields, size)
-        if block and min(block) >= 0x80 and b"\xff" not in block:
-            if memory is None:
-                self._memory = memory = {}
-            elif len(memory) >= _MEMORY_BLOCKS:
+        # An insertion makes another entry the newest.
+        unchanged = before == (len(entries), table.maxsize) and newest is (entries[0] if entries else None)
+        if memory is None:
+            self._memory = {}
+        elif not unchanged:
+            memory.clear()
+        elif len(block) <= _MEMORY_BLOCK_BYTES:
+            if len(memory) >= _MEMORY_BLOCKS:
                 memory.clear()
             memory[block] = decoded
-        else:
-            self._memory = None
         return decoded
 
 
