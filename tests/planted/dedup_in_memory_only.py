@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parley_server.chat import activation, channel
+from parley_server.chat import activation, known_ids
 
 
 async def _learn_nothing(*_arguments: object) -> None:
@@ -13,5 +13,5 @@ async def _learn_nothing(*_arguments: object) -> None:
 
 _planted: Any = activation
 _planted._learn_ids = _learn_nothing
-_planted = channel.KnownIds
+_planted = known_ids.KnownIds
 _planted.may_be_older = lambda _self, _actor_id, _client_id: False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from parley_server.api import health
 from parley_server.backends.sql.accounts import SqlAccounts
@@ -23,5 +24,6 @@ async def _ping_unless_down(self: SqlAccounts) -> None:
     await _ping(self)
 
 
-SqlAccounts.ping = _ping_unless_down  # type: ignore[method-assign]
+_planted: Any = SqlAccounts
+_planted.ping = _ping_unless_down
 health.CHECK_SECONDS = 0.1
