@@ -287,7 +287,7 @@ BAD: list[tuple[Callable[[ChangesHistory], None], ChangeKind]] = [
 
 
 def test_a_good_history_has_no_fault() -> None:
-    """A checker that cries wolf is switched off. Taking an edit to be known since it was asked for fails this."""
+    """A checker that cries wolf is switched off. Taking edits to be known since they were asked for fails this."""
     assert validate_changes(good()) == []
 
 
