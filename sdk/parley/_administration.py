@@ -40,3 +40,12 @@ class Administration:
         """
         request = admin_service_pb2.SuspendUserRequest(user_id=await self._directory.user_id(user), lift=lift)
         await self._link.call(self._link.admin.SuspendUser, request)
+
+    async def reset_password(self, user: User | str, new_password: str) -> None:
+        """Give an account (profile, name or id) a new password, 8 to 256 code points, and log out all of its
+        devices. Raises `UserNotFound`, `InvalidField`.
+        """
+        request = admin_service_pb2.ResetPasswordRequest(
+            user_id=await self._directory.user_id(user), new_password=new_password
+        )
+        await self._link.call(self._link.admin.ResetPassword, request)

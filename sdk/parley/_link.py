@@ -30,7 +30,7 @@ from parley.chat.v1 import chat_service_pb2_grpc
 from parley.user.v1 import user_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from google.protobuf.message import Message
@@ -64,6 +64,22 @@ async def call_once(
         return await method(request, timeout=timeout_seconds, metadata=metadata)
     except grpc.aio.AioRpcError as failure:
         raise error_of_call(failure) from None
+
+
+async def _next_answer(call: grpc.aio.UnaryStreamCall[Any, Any], seconds: float) -> Any:
+    """The next answer of a stream; None at its good end. A stream that raises is over."""
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await call.read()
+    except grpc.aio.AioRpcError as failure:
+        raise error_of_call(failure) from None
+    except TimeoutError:
+        call.cancel()
+        raise TimedOut.after(seconds) from None
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return None if answer is grpc.aio.EOF else answer
 
 
 class Link:
@@ -142,6 +158,37 @@ class Link:
             if not response.next_page_token:
                 return
             cast("Any", request).page_token = response.next_page_token
+
+    async def stream(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> AsyncGenerator[Response, None]:
+        """The answers of a server stream as they come. It is begun again only before the first of them.
+
+        Raises ParleyError, `TimedOut` when the next answer takes longer than a call may.
+        """
+
+        async def open_once(
+            seconds: float, token: str
+        ) -> tuple[grpc.aio.UnaryStreamCall[Any, Any], Response | None]:
+            call = method(request, metadata=(("authorization", f"Bearer {token}"),))
+            return call, await _next_answer(call, seconds)
+
+        async def begin(seconds: float) -> tuple[grpc.aio.UnaryStreamCall[Any, Any], Response | None]:
+            self._check_open()
+            token = await self.renewal.access_token()
+            try:
+                return await open_once(seconds, token)
+            except TokenExpired as error:
+                await self.renewal.replace(token, error)
+            return await open_once(seconds, await self.renewal.access_token())
+
+        call, answer = await self.persist(begin)
+        try:
+            while answer is not None:
+                yield answer
+                answer = await _next_answer(call, self._timeout_seconds)
+        finally:
+            call.cancel()
 
     async def mark_read(
         self, request: message_requests_pb2.MarkReadRequest

@@ -46,8 +46,8 @@ class Timeline:
 
     - the order in which they are given does not matter,
     - giving anything again changes nothing,
-    - a timeline fed by events as they happened, and one fed by `event_range` afterwards, are equal; their
-      messages also equal those of one fed by pages of `history`.
+    - a timeline fed by events as they happened, and one fed by `event_range` over the same events afterwards,
+      are equal; their messages also equal those of one fed by pages of `history`.
 
     While something is missing it shows what follows from what it has. It asks nobody and keeps no clock. It
     holds everything that it was given until `forget_before`. Not fit for it are the shortened messages of the
