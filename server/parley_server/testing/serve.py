@@ -11,9 +11,13 @@ import json
 import runpy
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from parley_runtime.logs import configure_logs
 from parley_runtime.settings import load_settings
+
+if TYPE_CHECKING:
+    from parley_server.node import RunningNode
 
 _PR_SET_PDEATHSIG = 1
 
@@ -32,7 +36,6 @@ def main() -> None:
     for plant in sys.argv[2:]:
         runpy.run_path(plant)
     # After the plants, so that they can replace what the node is made of.
-    from parley_server.node import RunningNode
     from parley_server.serving import serve
 
     def announce(node: RunningNode) -> None:
