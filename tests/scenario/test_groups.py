@@ -273,7 +273,7 @@ async def test_a_deleted_account_leaves_its_channels_and_no_text(client: RawClie
     async def erased() -> bool:
         get = chat.GetMessageRequest(channel_id=group_id, seq=seq)
         found = (await client.chat.GetMessage(get, metadata=member.metadata)).event.message
-        return found.text == "" and found.state.delete_seq > seq
+        return bool(found.text == "" and found.state.delete_seq > seq)
 
     await eventually(erased)
 

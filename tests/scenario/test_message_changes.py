@@ -187,7 +187,7 @@ async def test_nobody_answers_or_touches_what_is_from_before_his_time(talk: Talk
         metadata=talk.ann.metadata,
     )
     calls = talk.client.chat
-    send = {"channel_id": talk.channel_id, "text": "x"}
+    send: dict[str, Any] = {"channel_id": talk.channel_id, "text": "x"}
     asked = [
         calls.SendMessage(
             requests.SendMessageRequest(**send, client_message_id=uuid7(), reply_to_seq=seq),
