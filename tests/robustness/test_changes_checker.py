@@ -287,7 +287,9 @@ BAD: list[tuple[Callable[[ChangesHistory], None], ChangeKind]] = [
 
 
 def test_a_good_history_has_no_fault() -> None:
-    """A checker that cries wolf is switched off. Taking edits to be known since they were asked for fails this."""
+    """A checker that cries wolf is switched off. Taking an edit for known when it was asked for
+    fails this.
+    """
     assert validate_changes(good()) == []
 
 

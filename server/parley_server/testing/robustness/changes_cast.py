@@ -1,5 +1,5 @@
 """Who changes what in a run with changes: 7 users, 2 groups that two of them come to and go from, one direct
-channel.
+channel, and an eighth user who deletes the account.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ DIRECT_PAIR = (2, 3)
 class ChangesCast:
     """`users` are log-ins of their own beside their `devices` (a list per user); fewer than ten, so that
     every reaction names all its users. The first `STAYERS` are never removed; the others roam. `groups` show
-    their past from joining, and from the start.
+    their past from joining, and from the start. The `leaver` is in both from the beginning, on one log-in.
     """
 
     users: tuple[Person, ...]
     devices: tuple[tuple[Person, ...], ...]
     groups: tuple[str, ...]
     direct: str
+    leaver: Person
 
     @property
     def roamers(self) -> tuple[Person, ...]:
@@ -56,8 +57,9 @@ async def gather_changes_cast(client: RawClient, devices_per_user: int) -> Chang
     """
     users = [await client.sign_up(f"user{number}") for number in range(USERS)]
     devices = [tuple([await client.log_in(user.username) for _ in range(devices_per_user)]) for user in users]
+    leaver = await client.sign_up("leaver")
     groups = [
-        await client.group(users[OWNER], users[1:STAYERS], history_visibility=visibility)
+        await client.group(users[OWNER], [*users[1:STAYERS], leaver], history_visibility=visibility)
         for visibility in (
             channel_pb2.HISTORY_VISIBILITY_FROM_JOINING,
             channel_pb2.HISTORY_VISIBILITY_FROM_START,
@@ -69,4 +71,4 @@ async def gather_changes_cast(client: RawClient, devices_per_user: int) -> Chang
         )
         await client.channels.SetMemberRole(request, metadata=users[OWNER].metadata)
     direct = await client.direct(*(users[number] for number in DIRECT_PAIR))
-    return ChangesCast(tuple(users), tuple(devices), tuple(groups), direct)
+    return ChangesCast(tuple(users), tuple(devices), tuple(groups), direct, leaver)

@@ -12,6 +12,7 @@ from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.projections import SqliteProjections
 from parley_server.backends.sqlite.rebuild import rebuild
 from parley_server.ports.message_log import LARGEST_SEQ
+from parley_server.ports.projections import MessageState
 from parley_server.testing.robustness.changes_cast import OWNER
 from parley_server.testing.robustness.changes_fold import ChannelView, MessageView, views_of
 from parley_server.testing.robustness.changes_history import (
@@ -186,15 +187,14 @@ async def _projected(
         states = await projections.message_states(channel_id, seqs, viewer_id=user.user_id)
         for seq, state in sorted(states.states.items()):
             rows.append(f"{user.username}: {state!r}")
-            becomes[seq] = becomes_of(
-                state.edit_seq,
-                state.edit_time_ms,
-                state.delete_seq,
-                state.pin_seq,
-                state.reply_count,
-                state.last_reply_seq,
-                [(reaction.emoji, reaction.count, *reaction.user_ids) for reaction in state.reactions],
-            )
+            becomes[seq] = _became(state, 0)
+        rows.append(f"erased: {sorted(states.erased_authors.items())}")
+        for stored in history.logs[channel_id]:
+            event = event_pb2.Event.FromString(stored.encoded)
+            erased_seq = states.erased_authors.get(event.actor_id, 0)
+            if event.HasField("message") and event.seq <= erased_seq:
+                state = states.states.get(event.seq) or MessageState(event.seq)
+                becomes[event.seq] = _became(state, erased_seq)
     for seq in becomes:
         rows.append(f"edits of {seq}: {await projections.edits_of(channel_id, seq)}")
         thread = await projections.thread(channel_id, seq, before_seq=LARGEST_SEQ, limit=_ALL)
@@ -205,6 +205,22 @@ async def _projected(
             found = await projections.seqs_of(channel_id, event.actor_id, event.client_message_id)
             rows.append(f"id of {seq}: {seq in found}")
     return Projected(rows=rows, becomes=becomes)
+
+
+def _became(state: MessageState, erased_seq: int) -> list[str]:
+    """`erased_seq`: the event that made all of the author's messages tombstones, 0 for none."""
+    reactions: list[tuple[str | int, ...]] = [
+        (reaction.emoji, reaction.count, *reaction.user_ids) for reaction in state.reactions
+    ]
+    return becomes_of(
+        state.edit_seq,
+        state.edit_time_ms,
+        state.delete_seq or erased_seq,
+        state.pin_seq,
+        state.reply_count,
+        state.last_reply_seq,
+        [] if erased_seq else reactions,
+    )
 
 
 def becomes_of(

@@ -19,6 +19,7 @@ from parley_server.testing.robustness.changes_history import ChangesHistory, Wit
 from parley_server.testing.robustness.changes_readback import ServedReader, read_folder
 from parley_server.testing.robustness.changing import Board, Changer
 from parley_server.testing.robustness.device_scenario import DEVICE_NODE_SETTINGS, ends_of
+from parley_server.testing.robustness.farewell import Farewell
 from parley_server.testing.robustness.governing import Governor
 from parley_server.testing.robustness.history import History
 from parley_server.testing.robustness.line import Line
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from parley_server.testing.robustness.device import Habits
 
 NETWORKS = 3
+# The share of the changes after which one account is deleted.
+LEAVES_AFTER = 0.6
 # Online and away, by what each user has of them; each reads what it lacks by events or by messages.
 _DEVICES: tuple[tuple[Habits, bool], ...] = ((ONLINE, True), (AWAY, False), (SLOW, True))
 
@@ -121,6 +124,11 @@ async def _come_to_rest(run: Run, cast: ChangesCast, devices: Sequence[tuple[Per
     await asyncio.gather(*(rest(user, device) for user, device in devices))
 
 
+async def _farewell(run: Run, farewell: Farewell) -> None:
+    await run.until_acknowledged(int(run.plan.acknowledged * LEAVES_AFTER))
+    await farewell.take()
+
+
 async def _traffic(
     run: Run, cast: ChangesCast, proxies: Sequence[FaultProxy], history: ChangesHistory
 ) -> None:
@@ -142,18 +150,19 @@ async def _traffic(
             Random(f"{plan.seed} changer {person.username}"),
             call_seconds=plan.call_seconds,
         )
-        for person in cast.users
+        for person in (*cast.users, cast.leaver)
     ]
     governor = Governor(
         cast, line("governor"), history, Random(f"{plan.seed} governor"), call_seconds=plan.call_seconds
     )
     writing = Tasks([changer.run() for changer in changers])
+    farewell = Farewell(cast.leaver, line("farewell"), changers[-1], history, call_seconds=plan.call_seconds)
     trouble = Tasks(
         [governor.run(), bad_networks(proxies, recorder, Random(f"{plan.seed} networks"))],
     )
     try:
         try:
-            await kills_and_pauses(run)
+            await asyncio.gather(kills_and_pauses(run), _farewell(run, farewell))
             await run.until_acknowledged(plan.acknowledged)
         except Stalled:
             pass
@@ -166,3 +175,4 @@ async def _traffic(
         await writing.cancel()
         await trouble.cancel()
         await governor.close()
+        await farewell.close()

@@ -97,6 +97,8 @@ class Changer:
         self._random = random
         self._call_seconds = call_seconds
         self._long_one_in = long_one_in
+        self.ended = asyncio.Event()
+        """Set when nothing more comes of this user."""
         self._stopping = False
         self._number = 0
         self._answered: list[_Wish] = []
@@ -121,6 +123,7 @@ class Changer:
                     self._history.base.gave_up.append(wish.asked.client_message_id)
                     raise
         finally:
+            self.ended.set()
             await self._line.close()
 
     async def _do(self, wish: _Wish) -> None:
