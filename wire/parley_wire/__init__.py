@@ -1,10 +1,12 @@
 """HTTP/2 and gRPC for asyncio: a pure protocol core with thin shells. Imports no Parley package.
 
-`Server` runs grpc.aio servicers. docs/design/wire.md says how to read the code.
+`Server` runs grpc.aio servicers, `Channel` calls servers. docs/design/wire.md says how to read the code.
 """
 
 from __future__ import annotations
 
+from parley_wire.channel import Channel, ChannelOptions
+from parley_wire.client_call import CallFailed, ClientCall
 from parley_wire.credentials import TlsServerCredentials, tls_client_context, tls_server_credentials
 from parley_wire.errors import ErrorCode, WireError
 from parley_wire.handlers import RawMethod
@@ -14,6 +16,10 @@ from parley_wire.raw_call import RawCall, RawHandler
 from parley_wire.server import Server
 
 __all__ = [
+    "CallFailed",
+    "Channel",
+    "ChannelOptions",
+    "ClientCall",
     "ErrorCode",
     "Limits",
     "RawCall",
