@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from parley_cli import folder_care
 from parley_cli.arguments import JsonOption, PasswordStdinOption
 from parley_cli.exit_codes import ExitCode
 from parley_cli.failure import CommandFailure
@@ -33,8 +34,11 @@ _USER = typer.Argument(metavar="@USER", help="The user.", show_default=False)
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    admin = typer.Typer(help="What operators do. Needs an operator's token.", **SETTINGS)
-    user = typer.Typer(help="Open accounts, suspend them, lift suspensions.", **SETTINGS)
+    admin = typer.Typer(help="What operators do.", **SETTINGS)
+    user = typer.Typer(
+        help="Open accounts, suspend them, lift suspensions, reset passwords. Needs an operator's token.",
+        **SETTINGS,
+    )
     user.command(
         epilog=examples(
             "parley admin user create dave",
@@ -43,7 +47,9 @@ def register(app: typer.Typer) -> None:
     )(create)
     user.command(epilog=examples("parley admin user suspend @mallory"))(suspend)
     user.command(epilog=examples("parley admin user unsuspend @mallory"))(unsuspend)
+    user.command(epilog=examples("parley admin user reset-password @dave"))(reset_password)
     admin.add_typer(user, name="user")
+    folder_care.register(admin)
     app.add_typer(admin, name="admin")
 
 
@@ -93,6 +99,26 @@ def unsuspend(
 ) -> None:
     """Lift the suspension of an account."""
     _suspend(context.obj, name, token_file, lift=True)
+
+
+def reset_password(
+    context: typer.Context,
+    name: Annotated[str, _USER],
+    token_file: TokenFileOption = _DEFAULT_TOKEN_FILE,
+    password_stdin: PasswordStdinOption = False,
+) -> None:
+    """Give an account a new password and log out all of its devices. The password is asked for, twice."""
+    options: GlobalOptions = context.obj
+    username = parse_user(name)
+    token = read_token(token_file)
+    password = read_password(from_stdin=password_stdin, twice=True)
+
+    async def work() -> None:
+        async with with_token(options, token) as client:
+            await client.admin.reset_password(f"@{username}", password)
+        print_lines([f"{neutral_line(username)} has a new password, and is logged out everywhere"])
+
+    run(options, work())
 
 
 def _suspend(options: GlobalOptions, name: str, token_file: Path, *, lift: bool) -> None:

@@ -9,7 +9,23 @@ from typing import Annotated
 
 import typer
 
-from parley_cli import account, admin, channels, chat, group, history, read, send, tail, up, version
+from parley_cli import (
+    account,
+    admin,
+    channels,
+    chat,
+    group,
+    history,
+    invite,
+    message,
+    own_account,
+    people,
+    read,
+    send,
+    tail,
+    up,
+    version,
+)
 from parley_cli.exit_codes import ExitCode, exit_code_lines
 from parley_cli.failure import CommandFailure
 from parley_cli.global_options import DEFAULT_SERVER, GlobalOptions, hoist, parse_server
@@ -65,7 +81,23 @@ def parley(
         typer.echo(context.get_help())
 
 
-for module in (up, account, chat, send, tail, history, channels, group, read, admin, version):
+for module in (
+    up,
+    account,
+    chat,
+    send,
+    tail,
+    history,
+    channels,
+    message,
+    read,
+    group,
+    invite,
+    people,
+    own_account,
+    admin,
+    version,
+):
     module.register(app)
 
 

@@ -13,6 +13,20 @@ TargetArgument = Annotated[
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
+MessageArgument = Annotated[
+    int,
+    typer.Argument(
+        metavar="SEQ",
+        min=1,
+        help="Which message: its number in `history --numbers`, `seq` in JSON.",
+        show_default=False,
+    ),
+]
+
+NumbersOption = Annotated[
+    bool, typer.Option("--numbers", help="Show each message's seq before its author, for other commands.")
+]
+
 PasswordStdinOption = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
 ]

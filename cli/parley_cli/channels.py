@@ -57,9 +57,13 @@ def _row(entry: parley.InboxEntry, label: str, names: Names, now_ms: int) -> lis
         neutral_line(label),
         str(entry.unread_count),
         clock_text(last.create_time_ms, now_ms, None) if last else "",
-        preview(f"{names[last.actor_id]}: {last.text}", _PREVIEW_CELLS) if last else "",
+        preview(_last_text(last, names), _PREVIEW_CELLS) if last else "",
         entry.channel.channel_id,
     ]
+
+
+def _last_text(last: parley.MessageEvent, names: Names) -> str:
+    return "(deleted)" if last.deleted else f"{names[last.actor_id]}: {last.text}"
 
 
 def _fields(entry: parley.InboxEntry, label: str, names: Names) -> dict[str, object]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from parley_cli import group_rules
 from parley_cli.arguments import JsonOption, TargetArgument
 from parley_cli.conversation import open_target
 from parley_cli.global_options import GlobalOptions
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog=examples("parley group members '#trip'", "parley group members '#trip' --json"))(
         members
     )
+    group_rules.register(group)
     app.add_typer(group, name="group")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from parley_cli.arguments import JsonOption, TargetArgument
+from parley_cli.arguments import JsonOption, NumbersOption, TargetArgument
 from parley_cli.conversation import open_target
 from parley_cli.event_view import event_fields, event_lines
 from parley_cli.global_options import GlobalOptions
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "parley history @bob",
             "parley history '#trip' --limit 200 | less",
+            "parley history @bob --numbers",
             "parley history @bob --json --limit 1000 > bob.jsonl",
         )
     )(history)
@@ -43,11 +44,13 @@ def history(
             "--before-seq", metavar="SEQ", min=0, help="Only messages before this seq. 0: the newest."
         ),
     ] = 0,
+    numbers: NumbersOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the newest messages of a conversation.
 
-    As it was said: the oldest at the top, the newest at the bottom."""
+    As it was said: the oldest at the top, the newest at the bottom. Behind the author stands, in brackets,
+    what the message answers and what became of it: edited, pinned, reactions."""
     options: GlobalOptions = context.obj
 
     async def work() -> None:
@@ -63,6 +66,7 @@ def history(
                     print_json(json_line(event_fields(message, names)))
                 else:
                     clock = clock_text(message.create_time_ms, now_ms, None)
-                    print_lines(event_lines(message, names, clock=clock, label="", direct=False))
+                    lines = event_lines(message, names, clock=clock, label="", direct=False, numbered=numbers)
+                    print_lines(lines)
 
     run(options, work())

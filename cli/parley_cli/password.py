@@ -31,6 +31,21 @@ def read_password(*, from_stdin: bool, twice: bool) -> str:
     return password
 
 
+def read_passwords(*, from_stdin: bool) -> tuple[str, str]:
+    """The old password and the new one: the first two lines of standard input, or asked for.
+
+    The new one is asked for twice. Raises CommandFailure (USAGE) where there are none.
+    """
+    if from_stdin:
+        lines = [sys.stdin.buffer.readline(_LIMIT_BYTES + 1) for _ in range(2)]
+        return _first_line(lines[0]), _first_line(lines[1])
+    old = read_password(from_stdin=False, twice=False)
+    new = getpass.getpass("New password: ")
+    if getpass.getpass("The same again: ") != new:
+        raise CommandFailure(ExitCode.USAGE, "the two passwords differ", "Try again")
+    return old, new
+
+
 def _first_line(line: bytes) -> str:
     if len(line) > _LIMIT_BYTES:
         raise CommandFailure(ExitCode.USAGE, "the password is too long", "A password has 8 to 256 letters")

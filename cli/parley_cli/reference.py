@@ -41,14 +41,29 @@ name), and:
 
 | `kind` | further fields |
 |---|---|
-| `message` | `client_message_id`, `text`, `attributes` |
-| `member_changed` | `user_id`, `user`, `change` (`added`, `left`, `removed`), `role` |
-| `channel_changed` | `created`, `title`, `history_from_start`, `member_limit` |
+| `message` | `client_message_id`, `text`, `attributes`, `mentions` (user ids), `mention_all`, \
+`reply_to_seq` and `thread_root_seq` (0: none), `edited`, `edit_time_ms`, `deleted` (then the text is \
+empty), `pinned`, `reactions` (`emoji`, `count`, `own`), `reply_count` |
+| `message_edited` | `target_seq` (which message), `text`, `attributes`, `mentions`, `mention_all`, \
+`superseded` (the content was replaced or deleted since, and is empty) |
+| `message_deleted` | `target_seq` |
+| `reaction_changed` | `target_seq`, `emoji`, `added`, `count` (after it) |
+| `pin_changed` | `target_seq`, `pinned` |
+| `member_changed` | `user_id`, `user`, `change` (`added`, `left`, `removed`, `role_changed`), `role`, \
+`invite_id` |
+| `channel_changed` | `created`, `title`, `description`, `history_from_start`, `member_limit`, \
+`slow_mode_seconds` |
+| `ban_changed` | `user_id`, `user`, `banned` |
+| `invite_changed` | `invite_id`, `revoked`, `expire_time_ms`, `use_limit` (0: any number) |
+| `author_erased` | `user_id`, `user` (the id): all that this user wrote until then is deleted |
+| `channel_deleted` | none: the last event of a group |
 | `unknown` | none: the server is newer than this command |
 
 `channels` writes `channel_id`, `label`, `kind`, `title`, `peer`, `member_count`, `head_seq`, `read_seq`,
 `unread_count` and `last_message` (an event, its text cut to 256 letters, or null). `send` writes
-`channel_id`, `seq`, `message_no`, `create_time_ms`, `client_message_id` and `duplicate`.
+`channel_id`, `seq`, `message_no`, `create_time_ms`, `client_message_id` and `duplicate`; `edit`, `delete`,
+`react`, `unreact`, `pin` and `unpin` the same without `message_no`, `seq` being the event of the change.
+`pins` and `thread` write messages.
 """
 
 _SETTINGS_HEAD = """## Settings

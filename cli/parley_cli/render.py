@@ -22,11 +22,15 @@ def clock_text(time_ms: int, now_ms: int, zone: tzinfo | None) -> str:
     return moment.strftime("%H:%M:%S" if moment.date() == today else "%Y-%m-%d %H:%M")
 
 
-def message_lines(*, clock: str, label: str, author: str, text: str) -> list[str]:
-    """A message as lines. All but the first are indented, so that no text can look like another's message."""
+def message_lines(*, clock: str, label: str, author: str, text: str, marks: str = "") -> list[str]:
+    """A message as lines. All but the first are indented, so that no text can look like another's message.
+
+    `marks` stand before the text, in brackets: no text can look like one of them.
+    """
     first, *others = neutral_lines(text)
+    said = f" ({neutral_line(marks)})" if marks else ""
     return [
-        f"{_head(clock, label)}{neutral_line(author)}: {first}",
+        f"{_head(clock, label)}{neutral_line(author)}{said}: {first}",
         *(_CONTINUATION + line for line in others),
     ]
 

@@ -15,7 +15,7 @@ from parley_cli.message_text import read_text, text_of_argument
 from parley_cli.output import note, print_json, print_lines
 from parley_cli.render import json_line
 from parley_cli.session import run, signed_in
-from parley_cli.target import parse_target
+from parley_cli.target import parse_target, parse_user
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +27,8 @@ def register(app: typer.Typer) -> None:
             "parley send @bob < letter.txt",
             "uptime | parley send @bob",
             "parley send @bob -- '-1 is negative'",
+            "parley send '#trip' --reply-to 12 '좋아요'",
+            "parley send '#trip' --mention @bob 'Are you there?'",
         )
     )(send)
 
@@ -37,6 +39,22 @@ def send(
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT", help="The message. Left out: all of standard input.")
     ] = None,
+    reply_to: Annotated[
+        int, typer.Option("--reply-to", metavar="SEQ", min=1, help="Answer this message.", show_default=False)
+    ] = 0,
+    thread: Annotated[
+        int,
+        typer.Option(
+            "--thread", metavar="SEQ", min=1, help="Write into this message's thread.", show_default=False
+        ),
+    ] = 0,
+    mention: Annotated[
+        list[str] | None,
+        typer.Option("--mention", metavar="@USER", help="Call this member; may be given several times."),
+    ] = None,
+    mention_all: Annotated[
+        bool, typer.Option("--mention-all", help="Call everybody. In a group it needs the role admin.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a message and wait until it is safe on disk.
@@ -46,6 +64,7 @@ def send(
     """
     options: GlobalOptions = context.obj
     parse_target(target)  # A wrong target is said before anybody types a long message.
+    called = [f"@{parse_user(name)}" for name in mention or []]
     if text is None and sys.stdin.isatty():
         note("Type the message. Ctrl-D on a new line sends it, Ctrl-C gives up.")
     message = read_text(sys.stdin.buffer) if text is None else text_of_argument(text)
@@ -53,7 +72,9 @@ def send(
     async def work() -> None:
         async with signed_in(options) as client:
             channel = await open_target(client, target, begin=True)
-            sent = await channel.send(message)
+            sent = await channel.send(
+                message, mentions=called, mention_all=mention_all, reply_to=reply_to, thread=thread
+            )
         if as_json:
             fields = {
                 "channel_id": channel.id,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import parley
-from parley_cli.arguments import JsonOption
+from parley_cli.arguments import JsonOption, NumbersOption
 from parley_cli.conversation import open_target
 from parley_cli.event_view import event_fields, event_lines, people_of
 from parley_cli.global_options import GlobalOptions
@@ -53,6 +53,7 @@ def tail(
             help="First show this many of the newest messages.",
         ),
     ] = 0,
+    numbers: NumbersOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what happens, as it happens, until Ctrl-C.
@@ -67,7 +68,7 @@ def tail(
     async def work() -> None:
         async with signed_in(options, foreground=True, on_status=_Connection().changed) as client:
             channel = await open_target(client, target, begin=True) if target is not None else None
-            await _Tail(client, channel.id if channel else None, as_json).run(history)
+            await _Tail(client, channel.id if channel else None, as_json, numbers).run(history)
 
     run(options, work())
 
@@ -75,10 +76,11 @@ def tail(
 class _Tail:
     """One run of the command: which events were shown, and how they are shown."""
 
-    def __init__(self, client: parley.Client, only: str | None, as_json: bool) -> None:
+    def __init__(self, client: parley.Client, only: str | None, as_json: bool, numbers: bool) -> None:
         self._client = client
         self._only = only
         self._as_json = as_json
+        self._numbers = numbers
         self._names = Names(client)
         self._labels = Labels(client, self._names)
         self._shown: dict[str, int] = {}  # By channel id, the newest seq that was shown.
@@ -129,6 +131,7 @@ class _Tail:
             clock=clock,
             label=label if self._only is None else "",
             direct=label.startswith("@"),
+            numbered=self._numbers,
         )
         print_lines(lines, style=style)
 

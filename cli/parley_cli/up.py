@@ -100,7 +100,7 @@ def _settings(
     try:
         from parley_runtime.settings import SettingsError, load_settings
     except ModuleNotFoundError as error:
-        raise _without_server(error) from error
+        raise without_server(error) from error
     overrides: dict[str, object] = {}
     if listen is not None:
         overrides["listen"] = listen
@@ -119,7 +119,7 @@ def _serve(settings: Settings, announce: Callable[[RunningNode], None]) -> None:
         from parley_runtime.settings import AddressUnusable, SettingsError
         from parley_server import node, serving
     except ModuleNotFoundError as error:
-        raise _without_server(error) from error
+        raise without_server(error) from error
     configure_logs(settings.log_level, settings.log_format)
     try:
         ended_by = serving.serve(settings, announce=announce)
@@ -140,7 +140,8 @@ def _serve(settings: Settings, announce: Callable[[RunningNode], None]) -> None:
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _without_server(error: ModuleNotFoundError) -> CommandFailure:
+def without_server(error: ModuleNotFoundError) -> CommandFailure:
+    """The failure of a command that needs the server where it is not installed."""
     return CommandFailure(
         ExitCode.USAGE,
         f"this installation holds no server ({error.name} is missing)",
