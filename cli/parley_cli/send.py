@@ -40,14 +40,12 @@ def send(
         str | None, typer.Argument(metavar="TEXT", help="The message. Left out: all of standard input.")
     ] = None,
     reply_to: Annotated[
-        int, typer.Option("--reply-to", metavar="SEQ", min=1, help="Answer this message.", show_default=False)
-    ] = 0,
+        int | None, typer.Option("--reply-to", metavar="SEQ", min=1, help="Answer this message.")
+    ] = None,
     thread: Annotated[
-        int,
-        typer.Option(
-            "--thread", metavar="SEQ", min=1, help="Write into this message's thread.", show_default=False
-        ),
-    ] = 0,
+        int | None,
+        typer.Option("--thread", metavar="SEQ", min=1, help="Write into this message's thread."),
+    ] = None,
     mention: Annotated[
         list[str] | None,
         typer.Option("--mention", metavar="@USER", help="Call this member; may be given several times."),
@@ -73,7 +71,7 @@ def send(
         async with signed_in(options) as client:
             channel = await open_target(client, target, begin=True)
             sent = await channel.send(
-                message, mentions=called, mention_all=mention_all, reply_to=reply_to, thread=thread
+                message, mentions=called, mention_all=mention_all, reply_to=reply_to or 0, thread=thread or 0
             )
         if as_json:
             fields = {
