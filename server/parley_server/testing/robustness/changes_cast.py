@@ -1,5 +1,5 @@
 """Who changes what in a run with changes: 7 users, 2 groups that two of them come to and go from, one direct
-channel, and an eighth user who deletes the account.
+channel, an eighth user who deletes the account, and a group that ends.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class ChangesCast:
     """`users` are log-ins of their own beside their `devices` (a list per user); fewer than ten, so that
     every reaction names all its users. The first `STAYERS` are never removed; the others roam. `groups` show
     their past from joining, and from the start. The `leaver` is in both from the beginning, on one log-in.
+    The group `doomed` is deleted by its owner in the middle; all but the roamers are in it until then.
     """
 
     users: tuple[Person, ...]
@@ -31,6 +32,7 @@ class ChangesCast:
     groups: tuple[str, ...]
     direct: str
     leaver: Person
+    doomed: str
 
     @property
     def roamers(self) -> tuple[Person, ...]:
@@ -46,9 +48,14 @@ class ChangesCast:
         return Cast(people, (), members)
 
     def channels_of(self, person: Person) -> list[str]:
-        """Where the user may ever be a member."""
+        """Where the user may be a member at the end."""
         pair = {self.users[number].user_id for number in DIRECT_PAIR}
         return [*self.groups, self.direct] if person.user_id in pair else list(self.groups)
+
+    @property
+    def all_channels(self) -> tuple[str, ...]:
+        """Every channel of the run."""
+        return (*self.groups, self.direct, self.doomed)
 
 
 async def gather_changes_cast(client: RawClient, devices_per_user: int) -> ChangesCast:
@@ -65,10 +72,11 @@ async def gather_changes_cast(client: RawClient, devices_per_user: int) -> Chang
             channel_pb2.HISTORY_VISIBILITY_FROM_START,
         )
     ]
+    doomed = await client.group(users[OWNER], [*users[1:STAYERS], leaver])
     for channel_id in groups:
         request = channel_service_pb2.SetMemberRoleRequest(
             channel_id=channel_id, user_id=users[ADMIN].user_id, role=channel_pb2.ROLE_ADMIN
         )
         await client.channels.SetMemberRole(request, metadata=users[OWNER].metadata)
     direct = await client.direct(*(users[number] for number in DIRECT_PAIR))
-    return ChangesCast(tuple(users), tuple(devices), tuple(groups), direct, leaver)
+    return ChangesCast(tuple(users), tuple(devices), tuple(groups), direct, leaver, doomed)

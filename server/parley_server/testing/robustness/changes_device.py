@@ -42,7 +42,14 @@ AWAY = Habits(
 )
 """A device that sleeps through most of what happens, and sometimes loses its state."""
 
-SLOW = replace(AWAY, stay_seconds=(0.3, 1.5), sleep_seconds=(0.2, 1.5), stalls=0.6)
+SLOW = replace(
+    AWAY,
+    stay_seconds=(1.0, 4.0),
+    sleep_seconds=(0.2, 1.5),
+    stalls=0.8,
+    stall_seconds=(0.5, 2.0),
+    forgets=0.05,
+)
 """The same, and it stops reading for a while, so that its streams lag."""
 
 

@@ -92,13 +92,18 @@ class ReferenceFold:
         self._banned: set[str] = set()
         self._title = ""
         self._channel_seq = 0
+        self._ended = False
 
     def take(self, event: event_pb2.Event) -> None:
         """Take an event of the log, delivered or listed. Events must come in the order of their seqs, though
         any may come again.
         """
         kind = event.WhichOneof("kind")
-        if kind == "message":
+        if self._ended:
+            return
+        if kind == "channel_deleted":
+            self._end()
+        elif kind == "message":
             self.place(event)
             root = self._kept.get(event.message.thread_root_seq)
             if root is not None and event.seq > root.version:
@@ -127,6 +132,8 @@ class ReferenceFold:
 
     def place(self, event: event_pb2.Event) -> None:
         """Take a message of a page, which says of it all that there is to say up to the page's reading."""
+        if self._ended:
+            return
         before = self._kept.get(event.seq)
         message = event.message
         if not message.HasField("state"):
@@ -168,6 +175,13 @@ class ReferenceFold:
             pins=[seq for _, seq in pins],
             title=self._title,
         )
+
+    def _end(self) -> None:
+        self._ended = True
+        self._kept.clear()
+        self._roles.clear()
+        self._banned.clear()
+        self._title = ""
 
     def _change(self, kept: _Kept, event: event_pb2.Event) -> None:
         kind = event.WhichOneof("kind")

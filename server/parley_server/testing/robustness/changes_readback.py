@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
+
+import grpc.aio
 
 from parley.channel.v1 import channel_service_pb2
 from parley.chat.v1 import chat_service_pb2, event_pb2
@@ -13,7 +16,7 @@ from parley_server.backends.sqlite.projections import SqliteProjections
 from parley_server.backends.sqlite.rebuild import rebuild
 from parley_server.ports.message_log import LARGEST_SEQ
 from parley_server.ports.projections import MessageState
-from parley_server.testing.robustness.changes_cast import OWNER
+from parley_server.testing.robustness.changes_cast import OWNER, STAYERS
 from parley_server.testing.robustness.changes_fold import ChannelView, MessageView, views_of
 from parley_server.testing.robustness.changes_history import (
     ChangeKind,
@@ -61,6 +64,30 @@ class ServedReader:
                 if person.user_id == owner_id:
                     served.channel.banned = await self._bans(person, channel_id)
                 self._history.served.append(served)
+        for person in cast.users[:STAYERS]:
+            await self._ended_channel(person, cast.doomed)
+
+    async def _ended_channel(self, person: Person, channel_id: str) -> None:
+        """Ask for what a deleted channel held. Whatever is served, is kept."""
+        some = [asked for asked in self._history.asked if asked.channel_id == channel_id and asked.target_seq]
+        seqs = {asked.target_seq for asked in self._random.sample(some, min(_SINGLE_READS, len(some)))}
+        calls = [self._messages(person, channel_id), self._events(person, channel_id)]
+        calls += [self._single(person, channel_id, seq) for seq in sorted(seqs)]
+        for call in calls:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                for event in await call:
+                    if event.WhichOneof("kind") != "channel_deleted":
+                        self._witness.problem(
+                            ChangeKind.TAKEN_BACK_SERVED, channel_id, f"seq {event.seq} of an ended channel"
+                        )
+
+    async def _events(self, person: Person, channel_id: str) -> list[event_pb2.Event]:
+        request = chat_service_pb2.ListEventsRequest(channel_id=channel_id, page_size=PAGE_SIZE)
+        return list((await self._client.chat.ListEvents(request, metadata=person.metadata)).events)
+
+    async def _single(self, person: Person, channel_id: str, seq: int) -> list[event_pb2.Event]:
+        request = chat_service_pb2.GetMessageRequest(channel_id=channel_id, seq=seq)
+        return [(await self._client.chat.GetMessage(request, metadata=person.metadata)).event]
 
     async def _channel(self, person: Person, channel_id: str) -> Served:
         events = await self._messages(person, channel_id)
@@ -152,7 +179,7 @@ async def read_folder(data: Path, cast: ChangesCast, history: ChangesHistory) ->
     """Put the stored logs and the projections of a stopped folder into the history; derive the projections
     anew, and put those there too.
     """
-    channel_ids = [*cast.groups, cast.direct]
+    channel_ids = cast.all_channels
     with DataFolder(data) as folder:
         database = await ChatDatabase.open(folder.chat_database)
         try:

@@ -30,14 +30,15 @@ from parley_server.testing.robustness.scenario import Plan, Run, Stalled, kills_
 from parley_server.testing.robustness.tasks import Tasks, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from parley_server.testing.raw_client import Person
     from parley_server.testing.robustness.device import Habits
 
 NETWORKS = 3
-# The share of the changes after which one account is deleted.
+# The shares of the changes after which one channel is deleted, and one account.
+ENDS_AFTER = 0.4
 LEAVES_AFTER = 0.6
 # Online and away, by what each user has of them; each reads what it lacks by events or by messages.
 _DEVICES: tuple[tuple[Habits, bool], ...] = ((ONLINE, True), (AWAY, False), (SLOW, True))
@@ -124,9 +125,10 @@ async def _come_to_rest(run: Run, cast: ChangesCast, devices: Sequence[tuple[Per
     await asyncio.gather(*(rest(user, device) for user, device in devices))
 
 
-async def _farewell(run: Run, farewell: Farewell) -> None:
-    await run.until_acknowledged(int(run.plan.acknowledged * LEAVES_AFTER))
-    await farewell.take()
+async def _after(run: Run, share: float, act: Callable[[], Awaitable[None]]) -> None:
+    """Do it after this share of the changes."""
+    await run.recorder.until(lambda: run.recorder.acknowledged >= run.plan.acknowledged * share)
+    await act()
 
 
 async def _traffic(
@@ -142,7 +144,7 @@ async def _traffic(
     changers = [
         Changer(
             person,
-            cast.channels_of(person),
+            [*cast.channels_of(person), cast.doomed],
             line(person.username),
             board,
             recorder,
@@ -160,19 +162,22 @@ async def _traffic(
     trouble = Tasks(
         [governor.run(), bad_networks(proxies, recorder, Random(f"{plan.seed} networks"))],
     )
+    ends = Tasks([_after(run, ENDS_AFTER, governor.end_channel), _after(run, LEAVES_AFTER, farewell.take)])
     try:
         try:
-            await asyncio.gather(kills_and_pauses(run), _farewell(run, farewell))
+            await kills_and_pauses(run)
             await run.until_acknowledged(plan.acknowledged)
         except Stalled:
             pass
         for changer in changers:
             changer.stop()
         await writing.ended(plan.drain_seconds)
+        await ends.ended(plan.drain_seconds)
         await trouble.cancel()
         await wait_for(governor.settle(), plan.drain_seconds)
     finally:
         await writing.cancel()
         await trouble.cancel()
+        await ends.cancel()
         await governor.close()
         await farewell.close()

@@ -272,6 +272,8 @@ def _rules(history: ChangesHistory, log: _Log, held: Mapping[int, list[Asked]]) 
 def _erased(history: ChangesHistory, log: _Log) -> Iterator[ChangeFinding]:
     """What was deleted is not in the log any more, but for what is still to do."""
     gone = {seq: view.delete_seq for seq, view in log.fold("").messages().items() if view.delete_seq}
+    if log.events and log.events[-1].WhichOneof("kind") == "channel_deleted":
+        gone = dict.fromkeys(range(1, len(log.events)), log.events[-1].seq)
     due = {seq for channel_id, seq in history.due if channel_id == log.channel_id}
     for event in log.events:
         if event.WhichOneof("kind") not in ("message", "message_edited"):
@@ -330,8 +332,8 @@ def _ends(log: _Log) -> dict[int, int]:
             target_seq = getattr(event, kind).target_seq
             ended[stands[target_seq]] = event.seq
             stands[target_seq] = event.seq
-        elif kind == "author_erased":
+        elif kind in ("author_erased", "channel_deleted"):
             for seq, author in authors.items():
-                if author == event.author_erased.user_id:
+                if kind == "channel_deleted" or author == event.author_erased.user_id:
                     ended.setdefault(stands[seq], event.seq)
     return ended

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 EMOJIS = ("👍", "❤️", "🎉", "ㅋㅋ")
 _NEWEST = 12
-_LONG_CODE_POINTS = (1_000, 6_000)
+_REFUSALS_TAKEN = 2
+_LONG_CODE_POINTS = (1_000, 20_000)
 _WEIGHTS = {
     "send": 32,
     "edit": 16,
@@ -102,6 +103,8 @@ class Changer:
         self._stopping = False
         self._number = 0
         self._answered: list[_Wish] = []
+        # By channel, how often in a row it was not there for this user.
+        self._absent: dict[str, int] = {}
         # What this user has put on messages, to take off again: (channel, seq, emoji); pins without one.
         self._put: list[tuple[str, int, str]] = []
 
@@ -142,6 +145,8 @@ class Changer:
                 answer = await call
             except grpc.aio.AioRpcError as error:
                 verdict = verdict_of_error(error)
+                if verdict.reason == "CHANNEL_NOT_FOUND":
+                    self._absent[asked.channel_id] = self._absent.get(asked.channel_id, 0) + 1
                 if verdict.outcome is Outcome.REFUSED:
                     self._recorder.refused(attempt, verdict.reason)
                     await self._line.pause()
@@ -157,6 +162,7 @@ class Changer:
                 said = answer if asked.kind == "send" else answer.change
                 place = Place(said.seq, 0, said.create_time_ms)
                 self._recorder.answered(attempt, place, duplicate=said.duplicate)
+                self._absent.pop(asked.channel_id, None)
                 self._answered.append(wish)
                 if asked.kind in ("react", "pin"):
                     self._put.append((asked.channel_id, asked.target_seq, asked.emoji))
@@ -173,6 +179,8 @@ class Changer:
         if kind == "again":
             return random.choice(self._answered) if self._answered else None
         channel_id = random.choice(self._channel_ids)
+        if self._absent.get(channel_id, 0) > _REFUSALS_TAKEN and random.random() < 0.9:
+            return None
         self._number += 1
         if kind == "send":
             return self._send(channel_id)

@@ -68,6 +68,12 @@ class Governor:
             )
             await self._ask("add", owner, lambda client: client.channels.AddMembers, add)
 
+    async def end_channel(self) -> None:
+        """Delete the group that is to end."""
+        request = channel_service_pb2.DeleteChannelRequest(channel_id=self._cast.doomed)
+        owner = self._cast.users[OWNER]
+        await self._ask("channel deleted", owner, lambda client: client.channels.DeleteChannel, request)
+
     async def close(self) -> None:
         """Drop the connection."""
         await self._line.close()
