@@ -30,13 +30,26 @@ _UNARY: dict[str, dict[str, Any]] = {
         "LogIn": auth_service_pb2.LogInRequest,
         "Refresh": auth_service_pb2.RefreshRequest,
     },
-    "parley.channel.v1.ChannelService": {"GetChannel": channel_service_pb2.GetChannelRequest},
+    "parley.channel.v1.ChannelService": {
+        "GetChannel": channel_service_pb2.GetChannelRequest,
+        "UpdateChannel": channel_service_pb2.UpdateChannelRequest,
+        "CreateInvite": channel_service_pb2.CreateInviteRequest,
+    },
     "parley.chat.v1.ChatService": {
         "SendMessage": message_requests_pb2.SendMessageRequest,
         "MarkRead": message_requests_pb2.MarkReadRequest,
         "ListEvents": chat_service_pb2.ListEventsRequest,
+        "EditMessage": message_requests_pb2.EditMessageRequest,
+        "DeleteMessage": message_requests_pb2.DeleteMessageRequest,
+        "AddReaction": message_requests_pb2.AddReactionRequest,
+        "RemoveReaction": message_requests_pb2.RemoveReactionRequest,
+        "PinMessage": message_requests_pb2.PinMessageRequest,
+        "UnpinMessage": message_requests_pb2.UnpinMessageRequest,
     },
-    "parley.user.v1.UserService": {"GetUser": user_service_pb2.GetUserRequest},
+    "parley.user.v1.UserService": {
+        "GetUser": user_service_pb2.GetUserRequest,
+        "DeleteAccount": user_service_pb2.DeleteAccountRequest,
+    },
 }
 
 
@@ -94,6 +107,7 @@ class FakeNode:
             "GetUser": self.get_user,
         }
         self.connect: StreamHandler = self.serve_stream
+        self.export: Callable[[Context], AsyncIterator[bytes]] = self.chunks
 
     status = staticmethod(make_status)
 
@@ -245,6 +259,11 @@ class FakeNode:
             if frame.request_id:
                 yield answer
 
+    async def chunks(self, context: Context) -> AsyncIterator[bytes]:
+        """A small document."""
+        yield b'{"a": '
+        yield b"1}"
+
     async def _check_token(self, context: Context) -> None:
         if self.access_tokens is not None:
             metadata = dict(context.invocation_metadata() or ())
@@ -265,6 +284,14 @@ class FakeNode:
             response_serializer=lambda response: response.SerializeToString(),
         )
 
+    async def serve_export(
+        self, request: Any, context: Context
+    ) -> AsyncIterator[user_service_pb2.ExportDataResponse]:
+        self.calls.append(("ExportData", request))
+        await self._check_token(context)
+        async for chunk in self.export(context):
+            yield user_service_pb2.ExportDataResponse(chunk=chunk)
+
     async def serve_connect(self, frames: Any, context: Context) -> AsyncIterator[stream_pb2.ConnectResponse]:
         await self._check_token(context)
         stream = aiter(frames)
@@ -281,6 +308,12 @@ async def node() -> AsyncIterator[FakeNode]:
     server = grpc.aio.server()
     for service, methods in _UNARY.items():
         handlers = {method: fake.handler(service, method, kind) for method, kind in methods.items()}
+        if service == "parley.user.v1.UserService":
+            handlers["ExportData"] = grpc.unary_stream_rpc_method_handler(
+                fake.serve_export,
+                request_deserializer=user_service_pb2.ExportDataRequest.FromString,
+                response_serializer=lambda response: response.SerializeToString(),
+            )
         if service == "parley.chat.v1.ChatService":
             handlers["Connect"] = grpc.stream_stream_rpc_method_handler(
                 fake.serve_connect,
