@@ -183,6 +183,11 @@ def diverged(history: ChangesHistory) -> None:
     history.ended[0].messages[5] = msgspec.structs.replace(view, pin_seq=0)
 
 
+def timeline_without_its_pins(history: ChangesHistory) -> None:
+    channel = history.ended[0].channel
+    history.ended[0].timeline_channel = msgspec.structs.replace(channel, pins=[])
+
+
 def not_all_served(history: ChangesHistory) -> None:
     del history.served[1].messages[12]
 
@@ -263,6 +268,7 @@ def noticed(kind: ChangeKind) -> Callable[[ChangesHistory], None]:
 
 BAD: list[tuple[Callable[[ChangesHistory], None], ChangeKind]] = [
     (diverged, ChangeKind.DIVERGED),
+    (timeline_without_its_pins, ChangeKind.DIVERGED),
     (not_all_served, ChangeKind.SERVED_WRONGLY),
     (shown_to_a_late_comer, ChangeKind.SERVED_WRONGLY),
     (thread_without_end, ChangeKind.SERVED_WRONGLY),

@@ -11,7 +11,7 @@ import msgspec
 from parley import Timeline
 from parley._events import event_of
 from parley.chat.v1 import chat_service_pb2, event_pb2
-from parley_server.testing.robustness.changes_fold import ReferenceFold
+from parley_server.testing.robustness.changes_fold import ChannelView, ReferenceFold
 from parley_server.testing.robustness.changes_history import ChangeKind, Ended, Witness
 from parley_server.testing.robustness.device import PAGE_SIZE, BookDevice, Habits
 
@@ -103,6 +103,7 @@ class ChangesDevice(BookDevice):
                 whole=shown.whole,
                 finished=self._finished,
                 timeline_differs=_difference(shown),
+                timeline_channel=_channel_of(shown.timeline),
             )
             for channel_id, shown in sorted(self._shown.items())
         ]
@@ -219,6 +220,15 @@ def _lacks_text(event: event_pb2.Event) -> bool:
         state = event.message.state
         return not event.message.text and not state.delete_seq and not state.edit_seq
     return kind == "message_edited" and not event.message_edited.text and not event.message_edited.superseded
+
+
+def _channel_of(timeline: Timeline) -> ChannelView:
+    settings = timeline.settings
+    return ChannelView(
+        roles=dict(sorted((user_id, int(role.value)) for user_id, role in timeline.members.items())),
+        pins=list(timeline.pins),
+        title=settings.title if settings is not None else "",
+    )
 
 
 def _difference(shown: _Shown) -> str:

@@ -71,7 +71,8 @@ class Glimpse(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Ended(msgspec.Struct, kw_only=True):
-    """What one device ended with. `timeline_differs` says how the SDK's timeline, given the same, differs.
+    """What one device ended with. `timeline_differs` says how the messages of the SDK's timeline, given the
+    same, differ; `timeline_channel` is what it says of the channel, but for bans.
 
     `whole`: it was given every event of the channel, so that `channel` is right.
     """
@@ -84,6 +85,7 @@ class Ended(msgspec.Struct, kw_only=True):
     whole: bool
     finished: bool = True
     timeline_differs: str = ""
+    timeline_channel: ChannelView | None = None
 
 
 class Served(msgspec.Struct, kw_only=True):

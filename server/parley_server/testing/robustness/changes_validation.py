@@ -119,9 +119,15 @@ def _device(ended: Ended, log: _Log) -> Iterator[ChangeFinding]:
         yield log.finding(ChangeKind.DIVERGED, f"{ended.device}: {what}")
     if ended.timeline_differs:
         yield log.finding(ChangeKind.DIVERGED, f"{ended.device}, timeline: {ended.timeline_differs}")
+    if not ended.whole or not always:
+        return
     expected = log.fold(ended.user_id).channel()
-    if ended.whole and always and ended.channel != expected:
+    if ended.channel != expected:
         yield log.finding(ChangeKind.DIVERGED, f"{ended.device}: has {ended.channel}, must have {expected}")
+    expected.banned = []
+    if ended.timeline_channel not in (None, expected):
+        what = f"{ended.device}, timeline: {ended.timeline_channel}, must have {expected}"
+        yield log.finding(ChangeKind.DIVERGED, what)
 
 
 def _reads(served: Served, log: _Log) -> Iterator[ChangeFinding]:
