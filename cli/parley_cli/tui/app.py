@@ -11,6 +11,7 @@ from textual import events, on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
 from textual.widgets import Static
 
 import parley
@@ -23,6 +24,7 @@ from parley_cli.tui.help_text import HELP
 from parley_cli.tui.message_list import MessageList
 from parley_cli.tui.model import actions as act
 from parley_cli.tui.model import panels
+from parley_cli.tui.model.commands import LoadMembers
 from parley_cli.tui.model.inbox import neighbour
 from parley_cli.tui.model.layout import View
 from parley_cli.tui.model.member import may_manage
@@ -39,6 +41,22 @@ _PAINT_SECONDS = 0.03
 
 _NARROW_CELLS = 76
 
+# With priority, because the text area uses some of these keys itself.
+_MAIN_KEYS = {
+    "f1": "help",
+    "f2": "conversations",
+    "f3": "members",
+    "f4": "pins",
+    "f5": "new",
+    "f6": "invite",
+    "f7": "accounts",
+    "f8": "group",
+    "ctrl+up": "neighbour(-1)",
+    "ctrl+down": "neighbour(1)",
+    "alt+n": "next_unread",
+}
+_MAIN_ACTIONS = frozenset(action.partition("(")[0] for action in _MAIN_KEYS.values())
+
 
 class ChatApp(Deeds, App[None]):
     """`parley chat`. `open_session` makes the session of a log-in; `options` say which one comes first."""
@@ -49,17 +67,7 @@ class ChatApp(Deeds, App[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q,ctrl+c", "leave", show=False, priority=True),
-        Binding("f1", "help", show=False, priority=True),
-        Binding("f2", "conversations", show=False, priority=True),
-        Binding("f3", "members", show=False, priority=True),
-        Binding("f4", "pins", show=False),
-        Binding("f5", "new", show=False),
-        Binding("f6", "invite", show=False),
-        Binding("f7", "accounts", show=False),
-        Binding("f8", "group", show=False),
-        Binding("ctrl+up", "neighbour(-1)", show=False),
-        Binding("ctrl+down", "neighbour(1)", show=False),
-        Binding("alt+n", "next_unread", show=False),
+        *(Binding(key, action, show=False, priority=True) for key, action in _MAIN_KEYS.items()),
         Binding("escape", "step_back", show=False),
     ]
 
@@ -89,13 +97,13 @@ class ChatApp(Deeds, App[None]):
                 yield MessageList(id="messages")
                 yield Static(id="mode")
                 yield Static(id="names")
-                yield Composer(id="composer")
+                yield Composer(id="composer", leave=self.action_select_newest)
             yield RowView(id="members")
         yield Static(id="status")
 
     def on_mount(self) -> None:
         """Begin."""
-        self.query_one(Composer).focus()
+        self._focus(self.query_one("#inbox"))
         self.begin_session()
         self.paint()
 
@@ -103,6 +111,10 @@ class ChatApp(Deeds, App[None]):
         """Run the session until another takes its place or the window closes."""
         self._session_task = asyncio.create_task(self.session.run(), name="chat session")
         self._session_task.add_done_callback(self._session_ended)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a question is open, nothing else can be asked for but to leave."""
+        return action == "leave" or len(self.screen_stack) < 2 or action not in _MAIN_ACTIONS
 
     def _session_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -122,6 +134,7 @@ class ChatApp(Deeds, App[None]):
         self.options, self.log_in = options, log_in
         self.state = State(server=options.server, focused=self.state.focused)
         self.session = self._open_session(options, log_in.username, self.dispatch)
+        self._focus(self.query_one("#inbox"))
         self.begin_session()
         self.schedule_paint()
 
@@ -162,8 +175,6 @@ class ChatApp(Deeds, App[None]):
         messages = base.query_one(MessageList)
         view = View(messages.text_width, state.names, state.me_id, date.today(), None)
         messages.show_conversation(state.conversation, view)
-        if state.at_end and not messages.at_end:
-            messages.follow_end()
         self._paint_composer()
 
     def _paint_lists(self) -> None:
@@ -200,8 +211,10 @@ class ChatApp(Deeds, App[None]):
             self._shown_current, self._shown_composing = state.current, state.composing
             self._shown_draft = state.draft
             composer.put(state.draft)
-        if self.screen.focused is None and len(self.screen_stack) == 1:
-            (composer if state.current is not None else self.query_one("#inbox")).focus()
+        if state.current is None and self.screen_stack[0].focused in (None, composer):
+            self._focus(self.query_one("#inbox"))
+        elif self.screen_stack[0].focused is None:
+            self._focus(composer)
 
     # --- what the window tells
 
@@ -238,14 +251,27 @@ class ChatApp(Deeds, App[None]):
     @on(RowView.Chosen, "#inbox")
     def channel_chosen(self, event: RowView.Chosen) -> None:
         """Open it, ready to write."""
+        self.open_channel(event.key)
+
+    @on(RowView.Chosen, "#members")
+    def member_chosen(self, event: RowView.Chosen) -> None:
+        """Offer what can be done about the member."""
+        self.about_member(event.key)
+
+    def open_channel(self, channel_id: str) -> None:
+        """Show a conversation, ready to write."""
         self._inbox_open = False
-        self.dispatch(act.Open(event.key))
-        self.call_after_refresh(self._focus_composer)
+        self.dispatch(act.Open(channel_id))
+        self._focus_composer()
 
     def _focus_composer(self) -> None:
         composer = self.screen_stack[0].query_one(Composer)
         composer.disabled = self.state.current is None
-        composer.focus()
+        self._focus(composer)
+
+    def _focus(self, widget: Widget) -> None:
+        # At once: the key that comes next belongs there, also before the window is painted again.
+        self.screen_stack[0].set_focus(widget)
 
     @on(Composer.Changed)
     def draft_changed(self, event: Composer.Changed) -> None:
@@ -258,6 +284,8 @@ class ChatApp(Deeds, App[None]):
         """Send it."""
         self.dispatch(act.Keep(event.text))
         self.dispatch(act.Submit(event.text, parley.new_id(), now_ms()))
+        if not self.state.told_bad:
+            self.query_one(MessageList).follow_end()
 
     @on(Composer.EditNewest)
     def edit_newest(self) -> None:
@@ -275,8 +303,7 @@ class ChatApp(Deeds, App[None]):
 
     async def action_help(self) -> None:
         """Show the keys."""
-        if not isinstance(self.screen, Show):
-            await self.push_screen(Show("Help", HELP))
+        await self.push_screen(Show("Help", HELP))
 
     def action_conversations(self) -> None:
         """Go to the conversations; in a narrow window, show or hide them."""
@@ -288,7 +315,7 @@ class ChatApp(Deeds, App[None]):
             inbox.display = True
             if inbox.cursor is None or self.state.channel_id is not None:
                 inbox.cursor = self.state.channel_id or inbox.cursor
-            inbox.focus()
+            self._focus(inbox)
         self.schedule_paint()
 
     def action_members(self) -> None:
@@ -296,7 +323,10 @@ class ChatApp(Deeds, App[None]):
         members = self.query_one("#members", RowView)
         members.display = not members.display
         if members.display:
-            members.focus()
+            self._focus(members)
+            if self.state.channel_id is not None:
+                # How far everybody has read is told to nobody: it is asked when somebody wants to see it.
+                self.session.submit(LoadMembers(self.state.channel_id))
         elif self.state.current is not None:
             self._focus_composer()
         self.schedule_paint()
@@ -322,13 +352,13 @@ class ChatApp(Deeds, App[None]):
         """Open the conversation above or below."""
         channel_id = neighbour(self.state.inbox, self.state.channel_id, by)
         if channel_id is not None:
-            self.dispatch(act.Open(channel_id))
+            self.open_channel(channel_id)
 
     def action_next_unread(self) -> None:
         """Open the first conversation with something unread."""
         unread = [line.channel_id for line in self.state.inbox if line.shown_unread]
         if unread:
-            self.dispatch(act.Open(unread[0]))
+            self.open_channel(unread[0])
 
     def action_scroll_messages(self, by: int) -> None:
         """Scroll the messages from the composer."""
@@ -336,7 +366,7 @@ class ChatApp(Deeds, App[None]):
 
     def action_select_newest(self) -> None:
         """Go to the messages and select one."""
-        self.query_one(MessageList).focus()
+        self._focus(self.query_one(MessageList))
         if self.state.selected is None:
             self.dispatch(act.Step(0))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, cast
 
 from textual import events
@@ -13,6 +13,10 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from parley_cli.tui.model.mentions import begun_at, candidates, completed
+from parley_cli.tui.type_ahead import passed_on
+
+LEAVE_KEYS = frozenset({"ctrl+p", "alt+up"})
+"""Keys that lead from the composer to the messages."""
 
 NEW_LINE_KEYS = frozenset({"ctrl+j", "newline", "alt+enter", "shift+enter"})
 
@@ -24,13 +28,12 @@ for _sequence in ("\x1b\r", "\x1b[27;2;13~", "\x1b[27;3;13~"):
 
 
 class Composer(TextArea):
-    """A text area that sends with Enter."""
+    """A text area that sends with Enter. `leave` moves the focus to the messages."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.step_back", show=False),
         Binding("pageup", "app.scroll_messages(-1)", show=False),
         Binding("pagedown", "app.scroll_messages(1)", show=False),
-        Binding("alt+up,ctrl+p", "app.select_newest", show=False),
     ]
 
     class Submitted(Message):
@@ -51,10 +54,11 @@ class Composer(TextArea):
             self.names = names
             self.chosen = chosen
 
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, *, id: str, leave: Callable[[], None]) -> None:
         super().__init__(
             id=id, soft_wrap=True, show_line_numbers=False, compact=True, highlight_cursor_line=False
         )
+        self._leave = leave
         self.people: tuple[str, ...] = ()
         self.may_call_all = False
         self._names: list[str] = []
@@ -62,6 +66,8 @@ class Composer(TextArea):
 
     def on_key(self, event: events.Key) -> None:
         """Keys that mean something else than in a text area."""
+        if passed_on(self, event):
+            return
         if event.key == "enter":
             event.stop()
             event.prevent_default()
@@ -81,6 +87,11 @@ class Composer(TextArea):
             event.stop()
             event.prevent_default()
             self.screen.focus_next()
+        elif event.key in LEAVE_KEYS:
+            event.stop()
+            event.prevent_default()
+            # Not by a binding: those run only after keys that are already on their way here.
+            self._leave()
         elif event.key == "up" and not self.text:
             event.stop()
             event.prevent_default()

@@ -44,7 +44,8 @@ def line_of(entry: parley.InboxEntry, label: str, names: Mapping[str, str], me_i
         direct=bool(entry.peer_user_id),
         unread=entry.unread_count,
         head_seq=entry.channel.head_seq,
-        preview="" if last is None else f"{who}: {last.text}",
+        preview="" if last is None else "(deleted)" if last.deleted else f"{who}: {last.text}",
+        preview_seq=0 if last is None else last.seq,
         time_ms=entry.channel.create_time_ms if last is None else last.create_time_ms,
     )
 
@@ -70,8 +71,10 @@ def people_of(event: parley.Event) -> set[str]:
     return people
 
 
-def notice_of(event: parley.Event, names: Mapping[str, str]) -> Notice | None:
-    """What is told of an event that changes no message; None for what goes without saying."""
+def notice_of(event: parley.Event, names: Mapping[str, str], *, direct: bool) -> Notice | None:
+    """What is told of an event that is no message; None for what goes without saying."""
+    if direct and not isinstance(event, parley.PinEvent):
+        return None
     actor = names.get(event.actor_id, event.actor_id)
     text = ""
     if isinstance(event, parley.MemberEvent):

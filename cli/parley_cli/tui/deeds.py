@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import work
 
 import parley
 from parley_cli.credentials import LogIn
@@ -17,7 +17,6 @@ from parley_cli.tui.model.member import choices_about, may_manage
 from parley_cli.tui.model.message import Message
 from parley_cli.tui.model.text import clip, shown_lines
 from parley_cli.tui.port import SessionPort
-from parley_cli.tui.row_view import RowView
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -52,6 +51,10 @@ class Deeds(_Base):
         """Be another log-in."""
         raise NotImplementedError
 
+    def open_channel(self, channel_id: str) -> None:
+        """Show a conversation, ready to write."""
+        raise NotImplementedError
+
     def _failed(self, failure: CommandFailure) -> None:
         self.dispatch(act.Told(f"{failure.what}. {failure.advice}".strip(), bad=True))
 
@@ -79,7 +82,7 @@ class Deeds(_Base):
             elif chosen == "join":
                 answer = await self.push_screen_wait(Ask("Join a group", [("The invite's code", "")]))
                 if answer and answer[0]:
-                    self.dispatch(act.Open(await self.session.desk.join(answer[0])))
+                    self.open_channel(await self.session.desk.join(answer[0]))
         except CommandFailure as failure:
             self._failed(failure)
 
@@ -87,7 +90,7 @@ class Deeds(_Base):
         search = Choose("Write to: type the beginning of a name", [], search=self.session.desk.search_users)
         name = await self.push_screen_wait(search)
         if name:
-            self.dispatch(act.Open(await self.session.desk.direct(name)))
+            self.open_channel(await self.session.desk.direct(name))
 
     async def _create_group(self) -> None:
         fields = [("Title", ""), ("Members, as in: bob carol", "")]
@@ -95,7 +98,7 @@ class Deeds(_Base):
         if answer and answer[0]:
             names = answer[1].replace(",", " ").split()
             group_id = await self.session.desk.create_group(answer[0], names, parley.new_id())
-            self.dispatch(act.Open(group_id))
+            self.open_channel(group_id)
 
     @work(exclusive=True, group="dialog")
     async def action_invite(self) -> None:
@@ -117,7 +120,7 @@ class Deeds(_Base):
             self._failed(failure)
             return
         who = "any number of people" if not uses else "1 person" if uses == 1 else f"{uses} people"
-        text = f"{code}\n\nfor {who}, {days} days. Join: F5, or `parley join {code}`.\nIt is shown only now."
+        text = f"{code}\n\nfor {who}, {days} days. One joins by it with F5.\nIt is shown only now."
         await self.push_screen_wait(Show("The invite's code", text))
 
     @work(exclusive=True, group="dialog")
@@ -176,13 +179,9 @@ class Deeds(_Base):
             self.dispatch(act.Select(chosen_message.key))
             self.dispatch(act.React(emoji))
 
-    @on(RowView.Chosen, "#members")
-    def member_chosen(self, event: RowView.Chosen) -> None:
-        """Say what can be done about a member."""
-        self._about_member(event.key)
-
     @work(exclusive=True, group="dialog")
-    async def _about_member(self, user_id: str) -> None:
+    async def about_member(self, user_id: str) -> None:
+        """Offer what can be done about a member, and do it."""
         member = next((each for each in self.state.current_members if each.user_id == user_id), None)
         channel_id = self.state.channel_id
         if member is None or channel_id is None:
@@ -194,7 +193,7 @@ class Deeds(_Base):
         deed = await self.push_screen_wait(Choose(f"@{member.name}", choices))
         try:
             if deed == "direct":
-                self.dispatch(act.Open(await self.session.desk.direct(member.name)))
+                self.open_channel(await self.session.desk.direct(member.name))
             elif deed is not None:
                 await self.session.desk.about_member(channel_id, user_id, deed)
         except CommandFailure as failure:

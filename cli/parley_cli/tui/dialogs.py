@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -16,10 +16,22 @@ from parley_cli.failure import CommandFailure
 from parley_cli.tui.model.text import clip, shown_line
 from parley_cli.tui.row_view import RowView
 from parley_cli.tui.style import plain
+from parley_cli.tui.type_ahead import passed_on
 
 Search = Callable[[str], Awaitable[list[str]]]
 
 _ROW_CELLS = 64
+
+
+class Field(Input):
+    """One short text of a question."""
+
+    def on_key(self, event: events.Key) -> None:
+        """Enter goes on at once, so that what is typed next is the next field's."""
+        if not passed_on(self, event) and event.key == "enter" and isinstance(self.screen, Ask):
+            event.stop()
+            event.prevent_default()
+            self.screen.go_on(self)
 
 
 class Ask(ModalScreen[list[str] | None]):
@@ -38,16 +50,15 @@ class Ask(ModalScreen[list[str] | None]):
             yield Static(plain(self._title), classes="dialog-title")
             for number, (label, initial) in enumerate(self._fields):
                 yield Static(plain(label))
-                yield Input(initial, id=f"field{number}", compact=True, select_on_focus=False)
+                yield Field(initial, id=f"field{number}", compact=True, select_on_focus=False)
             yield Static(plain("Enter: go on · Esc: leave it"), classes="hint")
 
-    @on(Input.Submitted)
-    def next_field(self, event: Input.Submitted) -> None:
+    def go_on(self, field: Field) -> None:
         """Go on to the next field, or answer."""
-        fields = list(self.query(Input))
-        place = fields.index(event.input)
+        fields = list(self.query(Field))
+        place = fields.index(field)
         if place + 1 < len(fields):
-            fields[place + 1].focus()
+            self.set_focus(fields[place + 1])
         else:
             self.dismiss([field.value.strip() for field in fields])
 
@@ -98,7 +109,7 @@ class Choose(ModalScreen[str | None]):
             yield Static(plain(self._title), classes="dialog-title")
             if self._search is not None or self._free:
                 yield Input(id="query", compact=True)
-            yield RowView(id="choices")
+            yield RowView(id="choices", cursor_always=True)
             yield Static(plain("↑ ↓ Enter: choose · Esc: leave it"), classes="hint", id="choose-hint")
 
     def on_mount(self) -> None:
@@ -115,10 +126,7 @@ class Choose(ModalScreen[str | None]):
 
     def action_step(self, by: int) -> None:
         """Move the cursor while one types."""
-        view = self.query_one(RowView)
-        view.focus()
-        if view.cursor is None:
-            view.action_step(by)
+        self.query_one(RowView).action_step(by)
 
     @on(RowView.Chosen)
     def chosen(self, event: RowView.Chosen) -> None:
@@ -127,13 +135,13 @@ class Choose(ModalScreen[str | None]):
 
     @on(Input.Submitted)
     def submitted(self, event: Input.Submitted) -> None:
-        """What was typed is the answer, or the first row found for it."""
+        """What was typed is the answer, or the row of the cursor."""
         typed = event.value.strip()
+        cursor = self.query_one(RowView).cursor
         if self._search is None:
-            self.dismiss(typed or (self._choices[0][0] if self._choices else None))
-        elif typed:
-            exact = [key for key, _ in self._choices if key == typed.removeprefix("@")]
-            self.dismiss(exact[0] if exact or not self._choices else self._choices[0][0])
+            self.dismiss(typed or cursor)
+        elif typed and cursor is not None:
+            self.dismiss(cursor)
 
     @on(Input.Changed)
     def changed(self, event: Input.Changed) -> None:

@@ -45,8 +45,9 @@ class RowView(ScrollView, can_focus=True):
             """The list, so that handlers may name it."""
             return self.view
 
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, *, id: str, cursor_always: bool = False) -> None:
         super().__init__(id=id)
+        self._cursor_always = cursor_always
         self._rows: list[Row] = []
         self._lines: list[tuple[int, Line]] = []
         self.cursor: str | None = None
@@ -73,7 +74,7 @@ class RowView(ScrollView, can_focus=True):
         if place >= len(self._lines):
             return Strip.blank(width, base)
         number, line = self._lines[place]
-        at_cursor = self._rows[number][0] == self.cursor and self.has_focus
+        at_cursor = self._rows[number][0] == self.cursor and (self.has_focus or self._cursor_always)
         gutter = "▶" if at_cursor and (place == 0 or self._lines[place - 1][0] != number) else " "
         return strip_of(line, base, width, gutter=gutter, marked=at_cursor)
 

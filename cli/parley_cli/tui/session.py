@@ -155,17 +155,26 @@ class ServerSession:
         self._labels.changed(event)
         if channel_id not in self._known or isinstance(event, parley.ChannelEvent):
             await self._learn_channel(channel_id, event.create_time_ms)
+        direct = (await self._labels.label(channel_id)).startswith("@")
+        notice = notice_of(event, self._names, direct=direct)
         for key, log in self._logs.items():
             if key[0] == channel_id:
-                notice = notice_of(event, self._names)
                 items: list[Logged] = [*log.take(event), *([] if notice is None else [notice])]
                 if items:
                     self._emit(act.NewsCame(key, tuple(items)))
         if isinstance(event, parley.MessageEvent):
             calls_me = event.actor_id != client.me and (event.mention_all or client.me in event.mentions)
             self._emit(
-                act.MessageCame(channel_id, event.actor_id, event.text, event.create_time_ms, calls_me)
+                act.MessageCame(
+                    channel_id, event.seq, event.actor_id, event.text, event.create_time_ms, calls_me
+                )
             )
+        elif isinstance(event, parley.EditEvent) and not event.superseded:
+            self._emit(act.TextChanged(channel_id, event.target_seq, event.actor_id, event.text))
+        elif isinstance(event, parley.DeleteEvent):
+            self._emit(act.TextChanged(channel_id, event.target_seq, "", ""))
+        elif isinstance(event, parley.AuthorErasedEvent):
+            self._inbox_stale = True
         self._tell_heads(stream, [channel_id])
 
     async def _learn_channel(self, channel_id: str, time_ms: int) -> None:

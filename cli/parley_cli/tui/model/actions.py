@@ -74,10 +74,21 @@ class MessageCame:
     """Somebody wrote into a channel just now."""
 
     channel_id: str
+    seq: int
     author_id: str
     text: str
     time_ms: int
     calls_me: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextChanged:
+    """A message's text is another one now; "": it was deleted. `author_id` is asked only of a new text."""
+
+    channel_id: str
+    seq: int
+    author_id: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +274,7 @@ FromSession = (
     | PageFailed
     | MembersCame
     | MessageCame
+    | TextChanged
     | PendingFound
     | PendingSettled
     | ConnectionMoved

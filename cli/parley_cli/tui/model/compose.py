@@ -82,7 +82,7 @@ def _submit(state: State, action: act.Submit) -> Reduced:
     mentions, everybody = mentioned(action.text, ids)
     everybody = everybody and state.me is not None and may_manage(state.me.role)
     channel_id, root_seq = state.current
-    done = replace(state, composing=NEW_MESSAGE, drafts=_without_draft(state), told="", at_end=True)
+    done = replace(state, composing=NEW_MESSAGE, drafts=_without_draft(state), told="", told_bad=False)
     if state.composing.edit_seq:
         target = conversation.find(state.composing.edit_seq)
         if isinstance(target, Message) and target.text == action.text:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 class InboxLine:
     """One channel. `label` is @name or #title as people wrote it; it is made safe when it is shown.
 
-    `marked_seq` is how far this client has told the server that the user has read.
+    `marked_seq` is how far this client has told the server that the user has read. `preview` is of the
+    message at `preview_seq`.
     """
 
     channel_id: str
@@ -20,6 +21,7 @@ class InboxLine:
     head_seq: int = 0
     marked_seq: int = 0
     preview: str = ""
+    preview_seq: int = 0
     time_ms: int = 0
     calls_me: bool = False
 
@@ -51,7 +53,7 @@ def refreshed(before: Inbox, lines: Iterable[InboxLine]) -> Inbox:
         if held is not None:
             line = replace(line, marked_seq=max(line.marked_seq, held.marked_seq), calls_me=held.calls_me)
             if held.time_ms > line.time_ms:
-                line = replace(line, preview=held.preview, time_ms=held.time_ms)
+                line = replace(line, preview=held.preview, preview_seq=held.preview_seq, time_ms=held.time_ms)
         found.append(line)
     return sorted_inbox(found)
 
@@ -80,13 +82,29 @@ def with_head(inbox: Inbox, channel_id: str, *, head_seq: int, unread: int) -> I
     )
 
 
-def with_preview(inbox: Inbox, channel_id: str, *, preview: str, time_ms: int, calls_me: bool) -> Inbox:
+def with_preview(
+    inbox: Inbox, channel_id: str, *, preview: str, preview_seq: int, time_ms: int, calls_me: bool
+) -> Inbox:
     """The inbox after a message came into the channel."""
     before = line_of(inbox, channel_id)
     if before is None or time_ms < before.time_ms:
         return inbox
-    changed = replace(before, preview=preview, time_ms=time_ms, calls_me=before.calls_me or calls_me)
+    changed = replace(
+        before,
+        preview=preview,
+        preview_seq=preview_seq,
+        time_ms=time_ms,
+        calls_me=before.calls_me or calls_me,
+    )
     return sorted_inbox((*(each for each in inbox if each is not before), changed))
+
+
+def with_changed_text(inbox: Inbox, channel_id: str, seq: int, preview: str) -> Inbox:
+    """The inbox after the text of a message changed: shown only where it is the channel's last one."""
+    return tuple(
+        replace(line, preview=preview) if (line.channel_id, line.preview_seq) == (channel_id, seq) else line
+        for line in inbox
+    )
 
 
 def marked(inbox: Inbox, channel_id: str, seq: int) -> Inbox:

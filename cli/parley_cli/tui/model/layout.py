@@ -200,14 +200,15 @@ def _body(item: Message | Pending, width: int, whole: bool) -> list[Line]:
         return [((_INDENT + "(deleted)", "dim"),)]
     text = item.text if whole else item.text[:FOLD_CHARACTERS]
     lines = wrap(text, width - len(_INDENT))
-    folded = not whole and (len(item.text) > FOLD_CHARACTERS or len(lines) > FOLD_LINES + 4)
+    foldable = len(item.text) > FOLD_CHARACTERS or len(lines) > FOLD_LINES + 4
+    folded = foldable and not whole
     if folded:
         lines = lines[:FOLD_LINES]
     shown: list[Line] = [_marked(line) for line in lines]
     if folded:
         words = f"… {len(item.text):,} characters: Enter shows all"
         shown.append(((_INDENT + clip(words, width - len(_INDENT)), "more"),))
-    elif whole:
+    elif foldable:
         shown.append(((_INDENT + clip("Enter folds", width - len(_INDENT)), "more"),))
     return shown
 

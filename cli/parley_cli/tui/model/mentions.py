@@ -22,7 +22,7 @@ def begun_at(text: str, cursor: int) -> tuple[int, str] | None:
     """Where the mention that ends at `cursor` begins, and what is written of its name; None outside one."""
     begin = max(text.rfind("@", max(0, cursor - 65), cursor), 0)
     match = _WORD.match(text, begin)
-    if match is None or match.end() < cursor or any(letter.isspace() for letter in text[begin:cursor]):
+    if match is None or match.end() != cursor or any(letter.isspace() for letter in text[begin:cursor]):
         return None
     return begin, text[begin + 1 : cursor]
 

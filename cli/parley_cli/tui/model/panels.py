@@ -14,7 +14,7 @@ from parley_cli.tui.model.message import Message
 from parley_cli.tui.model.state import State
 from parley_cli.tui.model.text import clip, shown_line
 
-HINT = "F1 help · F2 conversations · F3 members · F4 pins · F5 new · F6 invite · F7 accounts · Ctrl-Q quit"
+HINT = "F1 help · Ctrl-Q quit · F2 conversations · F3 members · F4 pins · F5 new · F6 invite · F7 accounts"
 
 
 def inbox_row(line: InboxLine, *, current: bool, width: int) -> tuple[Line, ...]:

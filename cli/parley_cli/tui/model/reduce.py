@@ -41,7 +41,7 @@ def reduce(state: State, action: act.Action) -> Reduced:
             return replace(state, connection=connection), []
         case act.Told(text, bad):
             return replace(state, told=text, told_bad=bad), []
-        case act.InboxCame() | act.LineCame() | act.HeadMoved() | act.MessageCame():
+        case act.InboxCame() | act.LineCame() | act.HeadMoved() | act.MessageCame() | act.TextChanged():
             return _reading(_inbox_news(state, action))
         case act.ChannelGone(channel_id, why):
             return _without_channel(state, channel_id, why)
@@ -125,16 +125,17 @@ def _open(state: State, key: ConversationKey) -> Reduced:
         conversations={**others, key: conversation},
         current=key,
         composing=NEW_MESSAGE,
-        at_end=True,
+        # Where its reader is, the window says once it shows the conversation.
+        at_end=False,
         told="",
         told_bad=False,
     )
-    state, read = _reading(opened)
-    return state, commands + read
+    return opened, commands
 
 
 def _inbox_news(
-    state: State, action: act.InboxCame | act.LineCame | act.HeadMoved | act.MessageCame
+    state: State,
+    action: act.InboxCame | act.LineCame | act.HeadMoved | act.MessageCame | act.TextChanged,
 ) -> State:
     match action:
         case act.InboxCame(lines):
@@ -147,16 +148,25 @@ def _inbox_news(
         case act.HeadMoved(channel_id, head_seq, unread):
             moved = inboxes.with_head(state.inbox, channel_id, head_seq=head_seq, unread=unread)
             return replace(state, inbox=moved)
+        case act.TextChanged(channel_id, seq, author_id, text):
+            preview = _preview(state, author_id, text) if text else "(deleted)"
+            inbox = inboxes.with_changed_text(state.inbox, channel_id, seq, preview)
+            return replace(state, inbox=inbox)
         case act.MessageCame():
-            who = "you" if action.author_id == state.me_id else state.names.get(action.author_id, "?")
             inbox = inboxes.with_preview(
                 state.inbox,
                 action.channel_id,
-                preview=f"{who}: {action.text[:_PREVIEW_CHARACTERS]}",
+                preview=_preview(state, action.author_id, action.text),
+                preview_seq=action.seq,
                 time_ms=action.time_ms,
                 calls_me=action.calls_me,
             )
             return replace(state, inbox=inbox)
+
+
+def _preview(state: State, author_id: str, text: str) -> str:
+    who = "you" if author_id == state.me_id else state.names.get(author_id, "?")
+    return f"{who}: {text[:_PREVIEW_CHARACTERS]}"
 
 
 def _without_channel(state: State, channel_id: str, why: str) -> Reduced:
