@@ -22,8 +22,11 @@ def edit_needed(message: event_pb2.Event, states: MessageStates) -> int:
 def deleted_at(message: event_pb2.Event, states: MessageStates) -> int:
     """The seq of the event that made the message a tombstone; 0 when it is none.
 
-    `message` is the event that carries it, or an edit of it: both are of one author.
+    `message` is the event that carries it, or an edit of it: both are of one author. Once the channel is
+    deleted nothing is known of its messages any more, so all of them are taken for tombstones.
     """
+    if states.deleted:
+        return states.as_of_seq
     seq = message.message_edited.target_seq or message.seq
     state = states.states.get(seq)
     if state is not None and state.delete_seq:

@@ -34,7 +34,7 @@ class Presenter:
         if not targets:
             return tuple(rows)
         states = await self._projections.message_states(channel_id, targets, viewer_id=viewer_id)
-        if not states.states and not states.erased_authors and not edits:
+        if not states.states and not states.erased_authors and not states.deleted and not edits:
             return tuple(rows)
         shown: list[Row] = []
         left_bytes = limit_bytes
@@ -51,7 +51,7 @@ class Presenter:
         return tuple(shown)
 
     async def _message(self, channel_id: str, row: Row, states: MessageStates) -> Row:
-        if row.seq not in states.states and not states.erased_authors:
+        if row.seq not in states.states and not states.erased_authors and not states.deleted:
             return row
         message = event_pb2.Event.FromString(row.event)
         edit: event_pb2.Event | None = None
