@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from parley.chat.v1 import event_pb2
 from parley_runtime.refusal import channel_not_found, invalid_field
 from parley_server.chat.membership import may_read
 from parley_server.chat.message_decisions import message_not_found
+from parley_server.chat.message_view import hide_later
 from parley_server.chat.presenting import Presenter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from parley_server.ports.message_log import MessageLog, Row
     from parley_server.ports.projections import MemberRow, Projections
@@ -33,7 +35,8 @@ class HistoryPage:
 class History:
     """Reads for members, present and former. Strangers get the one CHANNEL_NOT_FOUND.
 
-    Messages come as they are now: with the newest edit's content, or as tombstones.
+    Messages come as they are now: with the newest edit's content, or as tombstones. Former members are not
+    told what was written after they left, also where it replaces what they saw.
     """
 
     def __init__(self, log: MessageLog, projections: Projections, *, page_limit_bytes: int) -> None:
@@ -49,7 +52,7 @@ class History:
         member, projected_seq = await self._member(user_id, channel_id)
         if seq <= projected_seq and may_read(member, seq):
             rows = [row for row in await self._log.pick(channel_id, (seq,)) if row.is_message]
-            for row in await self._presenter.present(channel_id, rows, viewer_id=user_id, limit_bytes=0):
+            for row in await self._present(member, rows, limit_bytes=0):
                 return row.event
         raise message_not_found()
 
@@ -81,9 +84,7 @@ class History:
         left_bytes = self._page_limit_bytes
         for seq in (seq for seq in seqs[:limit] if may_read(member, seq)):
             # One at a time: a page of the largest messages would not fit into memory at once.
-            shown = await self._presenter.present(
-                channel_id, await self._log.pick(channel_id, (seq,)), viewer_id=user_id, limit_bytes=0
-            )
+            shown = await self._present(member, await self._log.pick(channel_id, (seq,)), limit_bytes=0)
             left_bytes -= sum(len(row.event) for row in shown)
             if rows and left_bytes < 0:
                 return HistoryPage(tuple(rows), seq, self._head(member, projected_seq))
@@ -140,10 +141,18 @@ class History:
         newest = member.windows[-1]
         return projected_seq if newest.to_seq is None else min(projected_seq, newest.to_seq)
 
-    async def _shown(self, member: MemberRow, page: HistoryPage) -> HistoryPage:
-        rows = await self._presenter.present(
-            member.channel_id, page.rows, viewer_id=member.user_id, limit_bytes=self._page_limit_bytes
+    async def _present(self, member: MemberRow, rows: Sequence[Row], *, limit_bytes: int) -> tuple[Row, ...]:
+        shown = await self._presenter.present(
+            member.channel_id, rows, viewer_id=member.user_id, limit_bytes=limit_bytes
         )
+        if member.role is not None:
+            return shown
+        return tuple(
+            _of_former(row, member.windows[-1].to_seq or 0) if row.is_message else row for row in shown
+        )
+
+    async def _shown(self, member: MemberRow, page: HistoryPage) -> HistoryPage:
+        rows = await self._present(member, page.rows, limit_bytes=self._page_limit_bytes)
         if len(rows) < len(page.rows):
             # Edited to be longer than they were written: the page ends sooner.
             return HistoryPage(rows, page.rows[len(rows)].seq, page.head)
@@ -186,3 +195,11 @@ class History:
                 next_seq = page.rows[-1].seq - 1 if newest_first else page.rows[-1].seq + 1
                 return HistoryPage(tuple(rows), next_seq, head)
         return HistoryPage(tuple(rows), None, head)
+
+
+def _of_former(row: Row, last_seq: int) -> Row:
+    message = event_pb2.Event.FromString(row.event)
+    if not message.message.HasField("state"):
+        return row
+    hide_later(message, last_seq)
+    return replace(row, event=message.SerializeToString())

@@ -78,6 +78,18 @@ def show_edit(message: event_pb2.Event, states: MessageStates) -> None:
         message.message_edited.superseded = True
 
 
+def hide_later(message: event_pb2.Event, last_seq: int) -> None:
+    """Take out of a message what is not for a former member, whose time ended at `last_seq`: content of
+    later, and reactions, pin and replies, of which it is not known when they came. That it was edited or
+    deleted stays: what it said before is served to nobody.
+    """
+    state = message.message.state
+    if state.edit_seq > last_seq:
+        clear_content(message)
+    for name in ("reactions", "pin_seq", "reply_count", "last_reply_seq"):
+        state.ClearField(name)
+
+
 def clear_content(message: event_pb2.Event) -> None:
     """Take out of a message or an edit what its author wrote. Its place, ids and targets stay."""
     match message.WhichOneof("kind"):

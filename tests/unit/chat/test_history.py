@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parley.chat.v1 import event_pb2
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.projections import MemoryProjections
@@ -20,10 +21,15 @@ from parley_server.chat.event import (
     HistoryVisibility,
     MemberChange,
     MemberChanged,
+    MessageDeleted,
+    MessageEdited,
     MessagePosted,
+    PinChanged,
+    ReactionChanged,
     Role,
 )
 from parley_server.chat.history import History
+from parley_server.testing.projected_log import LogWriter
 
 FROM_JOINING, FROM_START = HistoryVisibility.FROM_JOINING, HistoryVisibility.FROM_START
 
@@ -199,3 +205,44 @@ async def test_nobody_reads_beyond_what_is_known_of_memberships() -> None:
     assert [row.seq for row in page.rows] == [5]
     with pytest.raises(Refusal):
         await history.message("bob", "c", 7)
+
+
+async def test_a_former_member_is_not_told_what_was_written_after_leaving() -> None:
+    """An edit replaces what the former member saw, and nobody is served that any more: an empty message
+    remains. Messages were shown as they are now, which let whoever was removed read on.
+    """
+    log = LogWriter("c")
+    for user_id in ("ann", "bob"):
+        log.join(user_id, Role.OWNER)
+    edited_before, edited_after, deleted_after = (log.say(text) for text in ("one", "two", "three"))
+    log.add(MessageEdited(edited_before.seq, "one, while bob was there"))
+    log.leave("bob")
+    log.add(MessageEdited(edited_after.seq, "two, behind bob's back"))
+    log.add(MessageDeleted(deleted_after.seq))
+    log.add(ReactionChanged(edited_before.seq, "👍", True, 1))
+    log.add(PinChanged(edited_before.seq, True, "ann"))
+    log.add(MessagePosted("in a thread", thread_root_seq=edited_before.seq))
+    rows, projections = MemoryMessageLog(), MemoryProjections()
+    await rows.append("c", 0, [codec.row_of(event) for event in log.events], b"1" * 16)
+    await projections.apply("c", log.events)
+    history = History(rows, projections, page_limit_bytes=10_000)
+
+    page = await history.messages("bob", "c", before_seq=0, limit=10)
+    shown = {row.seq: event_pb2.Event.FromString(row.event).message for row in page.rows}
+    texts = {seq: message.text for seq, message in shown.items()}
+    assert texts == {
+        edited_before.seq: "one, while bob was there",
+        edited_after.seq: "",
+        deleted_after.seq: "",
+    }
+    state = shown[edited_before.seq].state
+    assert (list(state.reactions), state.pin_seq, state.reply_count, state.last_reply_seq) == ([], 0, 0, 0)
+    assert shown[edited_after.seq].state.edit_seq
+    assert shown[deleted_after.seq].state.delete_seq
+    for seq, message in shown.items():
+        one = event_pb2.Event.FromString(await history.message("bob", "c", seq))
+        assert one.message == message
+    events = await history.events("bob", "c", from_seq=0, to_seq=0, limit=50)
+    assert not [row for row in events.rows if b"behind" in row.event]
+    now = event_pb2.Event.FromString(await history.message("ann", "c", edited_after.seq))
+    assert now.message.text == "two, behind bob's back"
