@@ -15,6 +15,7 @@ from parley_server.chat.command import (
     Done,
     EditMessage,
     EraseAuthor,
+    Forbidden,
     JoinByInvite,
     Pin,
     PostMessage,
@@ -23,6 +24,7 @@ from parley_server.chat.command import (
 from parley_server.chat.creation import decide_creation
 from parley_server.chat.member_decisions import decide_erasure, decide_joining, decide_membership
 from parley_server.chat.message_decisions import decide_change, decide_post
+from parley_server.chat.numbering import answer_again
 
 if TYPE_CHECKING:
     from parley_server.chat.channel_state import ChannelState
@@ -46,6 +48,9 @@ def decide(
             return decide_post(state, command, now_ms, older)
         case EditMessage() | DeleteMessage() | React() | Pin():
             return decide_change(state, command, now_ms, older)
+        case Forbidden():
+            sent = state.sent_before(command, command.client_message_id, older)
+            return command.refusal if sent is None else answer_again(sent, command.digest)
         case EraseAuthor():
             return decide_erasure(state, command, now_ms)
     if state.deleted:

@@ -91,6 +91,18 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Forbidden:
+    """A write that must not be made now, for a reason that lies outside of the channel's state. If it was
+    made before, its repeat is answered as the first try was, else with `refusal`.
+    """
+
+    actor_id: str
+    client_message_id: str
+    digest: bytes
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class AddMembers:
     """Add users who exist; those already in the channel stay as they are."""
 
@@ -193,6 +205,7 @@ Command = (
     | DeleteMessage
     | React
     | Pin
+    | Forbidden
     | AddMembers
     | RemoveMember
     | LeaveChannel
@@ -233,6 +246,7 @@ def client_id_of(command: Command) -> str:
             | DeleteMessage(client_message_id=client_id)
             | React(client_message_id=client_id)
             | Pin(client_message_id=client_id)
+            | Forbidden(client_message_id=client_id)
             | CreateChannel(client_channel_id=client_id)
             | CreateInvite(client_invite_id=client_id)
         ):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parley_runtime.refusal import channel_not_found, invalid_field
+from parley_runtime.refusal import Refusal, channel_not_found, invalid_field
 from parley_server.chat import client_id, codec
-from parley_server.chat.command import DeleteMessage, Done, EditMessage, Pin, PostMessage, React
+from parley_server.chat.command import DeleteMessage, EditMessage, Forbidden, Pin, PostMessage, React
 from parley_server.chat.message_rules import Content, check_content, check_emoji, digest_of
 from parley_server.ports.positions import Positions, ReadMark
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from parley_runtime.clock import Clock
+    from parley_server.chat.command import Done, MessageChangeCommand
     from parley_server.chat.direct_blocks import DirectBlocks
     from parley_server.chat.history import History
     from parley_server.chat.owners import Owners
@@ -63,7 +64,6 @@ class Messages:
         """
         self._check(channel_id, client_message_id, content)
         targets = _seqs(reply_to_seq=reply_to_seq, thread_root_seq=thread_root_seq)
-        await self._check_write(user_id, channel_id, targets)
         links = ["\0links", str(reply_to_seq), str(thread_root_seq)] if targets else []
         command = PostMessage(
             user_id,
@@ -76,14 +76,14 @@ class Messages:
             reply_to_seq,
             thread_root_seq,
         )
-        return self._owners.submit(channel_id, command)
+        return await self._submit(channel_id, command, targets)
 
     async def edit(
         self, user_id: str, channel_id: str, client_message_id: str, seq: int, content: Content
     ) -> asyncio.Future[Done]:
         """Check the new content and queue the change, as `post` does."""
         self._check(channel_id, client_message_id, content)
-        await self._check_write(user_id, channel_id, _target(seq))
+        targets = _target(seq)
         command = EditMessage(
             user_id,
             client_message_id,
@@ -94,16 +94,16 @@ class Messages:
             content.unique_mentions(),
             content.mention_all,
         )
-        return self._owners.submit(channel_id, command)
+        return await self._submit(channel_id, command, targets)
 
     async def delete(
         self, user_id: str, channel_id: str, client_message_id: str, seq: int
     ) -> asyncio.Future[Done]:
         """Queue a deletion, as `post` does. Somebody who blocked or is blocked may still take back."""
         self._check(channel_id, client_message_id)
-        await self._history.check_visible(user_id, channel_id, _target(seq))
-        digest = digest_of("delete", str(seq))
-        return self._owners.submit(channel_id, DeleteMessage(user_id, client_message_id, digest, seq))
+        targets = _target(seq)
+        command = DeleteMessage(user_id, client_message_id, digest_of("delete", str(seq)), seq)
+        return await self._submit(channel_id, command, targets, though_blocked=True)
 
     async def react(
         self, user_id: str, channel_id: str, client_message_id: str, seq: int, emoji: str, *, added: bool
@@ -112,18 +112,19 @@ class Messages:
         self._check(channel_id, client_message_id)
         if (refusal := check_emoji(emoji)) is not None:
             raise refusal
-        await self._check_write(user_id, channel_id, _target(seq))
+        targets = _target(seq)
         digest = digest_of("react", str(seq), emoji, str(added))
-        return self._owners.submit(channel_id, React(user_id, client_message_id, digest, seq, emoji, added))
+        command = React(user_id, client_message_id, digest, seq, emoji, added)
+        return await self._submit(channel_id, command, targets)
 
     async def pin(
         self, user_id: str, channel_id: str, client_message_id: str, seq: int, *, pinned: bool
     ) -> asyncio.Future[Done]:
         """Queue a pin, or that it goes, as `post` does."""
         self._check(channel_id, client_message_id)
-        await self._check_write(user_id, channel_id, _target(seq))
+        targets = _target(seq)
         digest = digest_of("pin", str(seq), str(pinned))
-        return self._owners.submit(channel_id, Pin(user_id, client_message_id, digest, seq, pinned))
+        return await self._submit(channel_id, Pin(user_id, client_message_id, digest, seq, pinned), targets)
 
     def _check(self, channel_id: str, client_message_id: str, content: Content | None = None) -> None:
         if not channel_id:
@@ -134,12 +135,29 @@ class Messages:
         if refusal is not None:
             raise refusal
 
-    async def _check_write(self, user_id: str, channel_id: str, targets: Collection[int]) -> None:
-        if targets:
-            await self._history.check_visible(user_id, channel_id, targets)
-        refusal = await self._direct_blocks.refusal(user_id, channel_id)
-        if refusal is not None:
-            raise refusal
+    async def _submit(
+        self,
+        channel_id: str,
+        command: PostMessage | MessageChangeCommand,
+        targets: Collection[int],
+        *,
+        though_blocked: bool = False,
+    ) -> asyncio.Future[Done]:
+        user_id = command.actor_id
+        refusal = None
+        try:
+            if targets:
+                await self._history.check_visible(user_id, channel_id, targets)
+            if not though_blocked:
+                refusal = await self._direct_blocks.refusal(user_id, channel_id)
+        except Refusal as invisible:
+            refusal = invisible
+        if refusal is None:
+            return self._owners.submit(channel_id, command)
+        # It may be the repeat of what was written before a block, or before the channel ended: that is
+        # answered as the first try was, which only the channel's owner can tell.
+        forbidden = Forbidden(user_id, command.client_message_id, command.digest, refusal)
+        return self._owners.submit(channel_id, forbidden)
 
     async def mark_read(self, user_id: str, channel_id: str, seq: int) -> ReadMark:
         """Raise the user's read position to `seq`, at most the head. Returns what holds now."""
