@@ -118,7 +118,7 @@ async def test_an_invite_without_a_lifetime_gets_the_server_s(node: FakeNode) ->
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_an_account_that_is_gone_is_deleted_if_we_asked_before(node: FakeNode, lost: bool) -> None:
-    """The first answer may be lost; then nobody is there to be known. Planted: raised in both cases, in none."""
+    """The first answer may be lost; then nobody is there to be known. Planted: raised in both, in none."""
 
     async def answer(request: Any, context: Context) -> user_service_pb2.DeleteAccountResponse:
         if lost and len(node.called("DeleteAccount")) == 1:
