@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,16 @@ import pytest
 
 import parley_wire
 from parley_wire import frames
+from parley_wire.connection import Connection
 from parley_wire.errors import ErrorCode
 from parley_wire.headers import encode
 from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
-from parley_wire.server_connection import peer_text
+from parley_wire.server_connection import ServerConnection, peer_text
+from parley_wire.servicer_call import ServicerCall
+from parley_wire.stream import Stream
 from parley_wire.testing.echo_service import SERVICE, EchoService
-from parley_wire.testing.peer import message
+from parley_wire.testing.peer import message, split
 from parley_wire.testing.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
@@ -267,6 +271,30 @@ class TestTimes:
         await until(lambda: server.calls == 0)
         peer.close()
 
+    async def test_a_socket_that_is_read_late(self, start_server: StartServer) -> None:
+        """While nobody reads, questions are not heard either; then everything comes, in order and whole."""
+        limits = Limits(control_backlog_bytes=1000)
+        options = quick(write_buffer_bytes=1000, limits=limits)
+        server, address = await start_server(EchoService().add_to, options=options)
+        peer = await blocked(address)
+        await until(lambda: server.calls > 0)
+        for _ in range(20):
+            peer.sendall(frames.ping(b"12345678", ack=False) * 8)
+            await asyncio.sleep(0.005)
+        peer.setblocking(False)
+        loop = asyncio.get_running_loop()
+        received = bytearray()
+        async with asyncio.timeout(30):
+            while not received.endswith(encode([(b"grpc-status", b"0")])):
+                part = await loop.sock_recv(peer, 1_000_000)
+                assert part
+                received += part
+            while received.count(b"12345678") < 160:
+                received += await loop.sock_recv(peer, 1_000_000)
+        body = b"".join(frame.payload for frame in split(bytes(received)) if frame.kind == frames.DATA)
+        assert body == message(b"x" * 10_000_000)
+        peer.close()
+
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
@@ -414,3 +442,79 @@ class TestLimits:
             await call(address)
         assert raised.value.code() is grpc.StatusCode.INTERNAL
         assert "not asynchronous" in caplog.text
+
+
+class Clumsy:
+    """A raw handler that breaks its word: it raises."""
+
+    def __init__(self, call: parley_wire.RawCall) -> None:
+        self.was_closed = asyncio.Event()
+
+    def received(self, message: bytes) -> None:
+        raise LookupError("a defect")
+
+    def writable(self) -> None:
+        """Nothing was sent."""
+
+    def half_closed(self) -> None:
+        """It never comes to that."""
+
+    def closed(self) -> None:
+        self.was_closed.set()
+
+
+async def test_a_raw_handler_that_raises(start_server: StartServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Its connection ends, with `closed` told and the error in the log; the others go on."""
+    handlers: list[Clumsy] = []
+
+    def open_handler(call: parley_wire.RawCall) -> Clumsy:
+        handlers.append(Clumsy(call))
+        return handlers[-1]
+
+    def register(server: grpc.aio.Server) -> None:
+        method = parley_wire.RawMethod(open_handler, request_streaming=True)
+        server.add_registered_method_handlers(SERVICE, {"Raw": method})
+
+    server, address = await start_server(EchoService().add_to, register)
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        peer.request(1, "Raw")
+        peer.body(1, message(b"x"))
+        last = (await peer.until_closed())[-1]
+    assert (last.kind, last.code) == (frames.GOAWAY, ErrorCode.INTERNAL_ERROR)
+    assert handlers[0].was_closed.is_set()
+    assert "a defect" in caplog.text
+    assert await call(address) == b"hi"
+    await until(lambda: server.calls == 0)
+
+
+async def test_closed_connections_leave_no_cycles(start_server: StartServer) -> None:
+    """Everything of a connection is freed at once, without the garbage collector: planted, a reference from
+    the sender back to its connection was found.
+    """
+    service = EchoService()
+    server, address = await start_server(service.add_to)
+    kinds = (ServerConnection, Connection, Stream, ServicerCall)
+
+    def alive() -> int:
+        return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        for _ in range(20):
+            async with SocketPeer(address) as peer:
+                peer.shake_hands()
+                peer.request(1, "Unary")
+                peer.body(1, message(b"hi"), end_stream=True)
+                await peer.trailers(1)
+                peer.request(3, "Both")
+                peer.write(frames.ping(b"12345678", ack=False))
+                await peer.until(frames.PING)
+        await until(lambda: server.calls == 0 and not server.tasks)
+        await until(lambda: not server._connections)
+        await asyncio.sleep(0.05)
+        assert alive() - before < 10
+    finally:
+        gc.enable()

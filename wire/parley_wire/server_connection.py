@@ -39,6 +39,7 @@ class ServerConnection(asyncio.Protocol):
     __slots__ = (
         "_auth_context",
         "_close_at",
+        "_deaf",
         "_drain_at",
         "_header_since",
         "_heard_at",
@@ -60,6 +61,8 @@ class ServerConnection(asyncio.Protocol):
         self.dirty = False
         self.address = ""
         self._transport: asyncio.Transport | None = None
+        # Nothing is read, since our answers are not.
+        self._deaf = False
         self._peer: str | None = None
         self._auth_context: Mapping[str, tuple[bytes, ...]] | None = None
         # Times of the loop's clock; None where nothing is under way.
@@ -128,8 +131,10 @@ class ServerConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.core.sender.resume()
         self._stalled_since = None
-        assert self._transport is not None
-        self._transport.resume_reading()
+        if self._deaf:
+            self._deaf = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
         self.schedule()
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -171,8 +176,10 @@ class ServerConnection(asyncio.Protocol):
         if transport is None:
             return
         if sender.paused:
-            if sender.control_bytes > core.limits.control_backlog_bytes:
+            too_much = sender.control_bytes > core.limits.control_backlog_bytes
+            if too_much and not self._deaf and not transport.is_closing():
                 # It does not read our answers: hear no more of its questions.
+                self._deaf = True
                 transport.pause_reading()
         else:
             data = sender.take()
