@@ -40,7 +40,7 @@ def rebuild(data: Annotated[Path, _FOLDER]) -> None:
 
 
 def compact(data: Annotated[Path, _FOLDER]) -> None:
-    """Erase at once what was deleted from the chat's files. A running node does so by itself, later.
+    """Take deleted texts out of unused parts of the chat's files too, where old copies of rows may lie.
 
     Needs as much free disk as the files have, twice."""
 
