@@ -52,8 +52,8 @@ async def written(data: Path) -> None:
 
 
 async def test_a_folder_is_rebuilt_and_compacted(tmp_path: Path) -> None:
-    """All channels are done, the deletion holds, and no file has the text. Caught without the sweep before
-    the compaction.
+    """All channels are done, the deletion holds, and no file has the text. Planted: the sweep before the
+    compaction left out; found by the canary.
     """
     await written(tmp_path)
     told: list[tuple[int, int]] = []

@@ -156,8 +156,8 @@ async def test_an_operator_resets_a_password(node: NodeProcess, client: RawClien
 async def test_a_deleted_account_is_gone_for_everybody_and_after_a_kill(
     node: NodeProcess, client: RawClient
 ) -> None:
-    """Old tokens, open streams, log-in, profiles, search, direct channels, contacts. Planted: the node not
-    told of the revoked devices; a read without the mark.
+    """Old tokens, open streams, log-in, profiles, search, direct channels, contacts. Planted: the node
+    told neither of the devices nor of the user; a read by id without the mark.
     """
     bob, carol = await client.sign_up(), await client.sign_up()
     tablet = await client.log_in(bob.username)
@@ -215,7 +215,7 @@ async def test_a_deleted_account_is_gone_for_everybody_and_after_a_kill(
 
 
 async def test_the_operator_of_the_data_folder_stays(node: NodeProcess, client: RawClient) -> None:
-    """Planted: only the count of operators asked; found where there are two."""
+    """Planted: this account taken for any other operator's; found by the reason."""
     request = admin.CreateUserRequest(
         username=f"op{uuid.uuid4().hex[:8]}", password=PASSWORD, operator=True, request_id=str(uuid.uuid4())
     )

@@ -172,7 +172,7 @@ async def past(node: NodeProcess) -> Any:
 
 
 async def test_every_call_that_reads_is_asked(past: Past) -> None:
-    """Planted once: without ListThread in the table this failed."""
+    """Planted: ListThread left out of the table."""
     names = {name.rpartition(".")[2] for name in _reading_methods()}
     assert names == reading_requests(past).keys() | NOT_ABOUT_MESSAGES
 
@@ -180,7 +180,7 @@ async def test_every_call_that_reads_is_asked(past: Past) -> None:
 async def test_what_was_taken_back_is_served_nowhere(past: Past, node: NodeProcess) -> None:
     """By no call and on no stream, for its author neither; after kill -9 neither.
 
-    Planted once: with rows served as they are stored the streams' REPLAYED and ListEvents gave the canary.
+    Planted: rows served as they are stored; found by the canary.
     """
     for person in (past.ann, past.ben):
         served = await everything_served(past, person)
@@ -200,7 +200,7 @@ async def test_deleted_text_leaves_the_files(past: Past, node: NodeProcess) -> N
     """After a deletion and a compaction no file of the folder holds the text; what was only edited away stays
     in the log, which is served to nobody; after DeleteAccount that is gone too.
 
-    Planted once: without `erase` the files held all of it.
+    Planted: `erase` left out; found in the database.
     """
     await past.client.users.DeleteAccount(
         users.DeleteAccountRequest(password=PASSWORD), metadata=past.ann.metadata

@@ -53,6 +53,7 @@ async def contacts_of(client: RawClient, person: Person) -> list[str]:
         request = users.ListContactsRequest(page_size=2, page_token=token)
         answer = await client.users.ListContacts(request, metadata=person.metadata)
         assert len(answer.contacts) <= 2
+        assert answer.contacts or not found
         assert all(contact.create_time.seconds > 0 for contact in answer.contacts)
         found += [contact.user.user_id for contact in answer.contacts]
         token = answer.next_page_token

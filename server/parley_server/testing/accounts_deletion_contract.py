@@ -40,7 +40,7 @@ class DeletionContract:
         """Planted, each found: the mark not looked at in one of the reads; a relation of or to the user
         kept; the devices kept alive.
         """
-        await add_users(accounts, "bob", "carol")
+        await add_users(accounts, "bob", "carol", "dave")
         await accounts.change_profile(
             "u-bob", ProfileChange(display_name="Bob B.", folded_display_name="bob b.", about="hi")
         )
@@ -53,6 +53,8 @@ class DeletionContract:
             device_row("d1", "u-bob"), device_name="", refresh_state=b"", revoke_time_ms=NOW_MS + 1
         )
         assert await delete_user(accounts, "bob") == UserDeleted(Deletion.DELETED, (bare,))
+        await accounts.set_suspended("u-dave", NOW_MS)
+        assert await delete_user(accounts, "dave") == UserDeleted(Deletion.DELETED)
         store = await reopen()
         for _ in range(2):
             assert await store.user("u-bob") is None

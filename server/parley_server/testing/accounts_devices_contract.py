@@ -29,7 +29,7 @@ class DevicesContract:
         assert await (await reopen()).device("d1") == device
 
     async def test_a_device_is_added_once(self, accounts: Accounts) -> None:
-        """Planted: an existing device replaced; found by its name."""
+        """Planted: an existing device replaced; found by how many are added."""
         await add_users(accounts, "bob")
         devices = [replace(device_row("d1", "u-bob"), device_name=str(number)) for number in range(20)]
         outcomes = await asyncio.gather(*(add_device(accounts, device) for device in devices))
@@ -131,6 +131,8 @@ class DevicesContract:
             limit=2,
         ):
             assert len(page) <= 2
+            # Or this would never end.
+            assert not set(page) & set(found)
             found += page
         assert [row.device_id for row in found] == ["d9", "d8", "d7", "d6", "d4", "d3", "d2", "d1", "d0"]
 
@@ -179,7 +181,7 @@ class DevicesContract:
         assert await store.device("d1") == revoked
 
     async def test_revocations_and_renewals_at_once(self, accounts: Accounts) -> None:
-        """Planted: the revocation not compared in a renewal; found by a device that is live after it."""
+        """Planted: the revocation not compared in a renewal; found by the renewal afterwards."""
         await add_users(accounts, "bob")
         for number in range(20):
             device = device_row(f"d{number}", "u-bob")
@@ -189,6 +191,9 @@ class DevicesContract:
                 accounts.revoke_device("u-bob", device.device_id, now_ms=NOW_MS),
                 accounts.renew_device(replace(device, version=3)),
             )
+            kept = await accounts.device(device.device_id)
+            assert kept is not None
+            assert not await accounts.renew_device(replace(kept, version=kept.version + 1))
         assert await live_ids(accounts, "u-bob") == []
 
     async def test_revoked_devices_that_still_matter(self, accounts: Accounts, reopen: Reopen) -> None:
@@ -215,7 +220,7 @@ class DevicesContract:
 
     async def test_a_log_in_with_a_former_password_adds_nothing(self, accounts: Accounts) -> None:
         """The password may change while it is being checked. Planted: the hash compared before the write
-        transaction only; found by the device of the former hash.
+        transaction only; found by a live device of the former hash.
         """
         await add_users(accounts, "bob")
         refused = DeviceAdded(added=False, refused=True)
@@ -225,12 +230,28 @@ class DevicesContract:
         assert sorted(await live_ids(accounts, "u-bob")) == ["d2", "d3"]
         # One that is there already: whether the password is right comes first.
         assert await add_device(accounts, device_row("d2", "u-bob"), password_hash="hash of carol") == refused
+        # At once with the change: whichever comes first, the device is not there or logged out.
+        for number in range(10):
+            before = "hash of bob" if number == 0 else f"hash {number - 1}"
+            await asyncio.gather(
+                add_device(accounts, device_row(f"e{number}", "u-bob"), password_hash=before),
+                accounts.set_password(
+                    "u-bob",
+                    f"hash {number}",
+                    former_hash=before,
+                    revoke=True,
+                    keep_device_id="",
+                    now_ms=NOW_MS,
+                ),
+                add_device(accounts, device_row(f"f{number}", "u-bob"), password_hash=before),
+            )
+            assert await live_ids(accounts, "u-bob") == []
 
     async def test_a_new_password_ends_the_other_devices_with_it(
         self, accounts: Accounts, reopen: Reopen
     ) -> None:
-        """Both or nothing. Planted: the devices revoked in a transaction of their own (found by review, no
-        crash falls between them here); the kept device revoked; another user's devices revoked.
+        """Planted: the kept device revoked; another user's devices revoked. That a crash leaves both or
+        nothing is shown by the kills of `test_account_changes`.
         """
         await add_users(accounts, "bob", "carol")
         for name in ("d1", "d2", "d3"):
@@ -261,7 +282,7 @@ class DevicesContract:
         assert await store.password_hash("u-bob") == "newest"
 
     async def test_of_password_changes_from_one_hash_one_succeeds(self, accounts: Accounts) -> None:
-        """Planted: the former hash not compared; found by the devices of a change that came too late."""
+        """Planted: the former hash not compared; found by how many succeed."""
         await add_users(accounts, "bob")
         outcomes = await asyncio.gather(
             *(

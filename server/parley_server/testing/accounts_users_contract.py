@@ -70,7 +70,7 @@ class UsersContract:
         assert named is not None and named.user_id == winner
 
     async def test_of_a_hundred_sign_ups_with_one_id_one_succeeds(self, accounts: Accounts) -> None:
-        """Planted: an upsert instead of an insert; found by the password hash of a later one."""
+        """Planted: an upsert instead of an insert; found by how many succeed."""
         outcomes = await asyncio.gather(
             *(accounts.add_user(user_row("u-bob", "bob"), f"hash {number}") for number in range(100))
         )
@@ -175,6 +175,8 @@ class UsersContract:
             prefix, seeker_id="u-nobody", after=found[-1].folded_username if found else "", limit=3
         ):
             assert len(page) <= 3
+            # Or this would never end.
+            assert not set(page) & set(found)
             found += page
         return found
 

@@ -76,7 +76,7 @@ TABLE: dict[str, Row] = {
 
 
 async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
-    """Planted once: without the row of GetInbox this failed."""
+    """Planted: the row of ChangePassword left out."""
     assert set(TABLE) == methods_of("parley.auth.v1.AuthService")
     for name, row in TABLE.items():
         assert set(row.answers) == set(Role), name
@@ -93,8 +93,8 @@ async def test_cell(
 ) -> None:
     """One RPC, one caller: code, reason, and whether the stores may be touched.
 
-    Planted once: GetChannel without its membership check answered OK to the stranger, and a MarkRead that
-    wrote before it asked for the membership changed `read_mark`; both were caught here.
+    Planted: ChangePassword open to revoked devices; found by the revoked one. Planted: a ChangePassword that
+    wrote nothing; found by the stores.
     """
     await check_cell(
         TABLE,

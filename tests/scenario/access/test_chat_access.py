@@ -111,7 +111,7 @@ def _the_message(scene: Scene) -> dict[str, Any]:
 
 
 async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
-    """Planted once: without the row of GetInbox this failed."""
+    """Planted: the row of GetInbox left out."""
     assert set(TABLE) == methods_of("parley.chat.v1.ChatService")
     for name, row in TABLE.items():
         assert set(row.answers) == set(Role), name
@@ -128,8 +128,7 @@ async def test_cell(
 ) -> None:
     """One RPC, one caller: code, reason, and whether the stores may be touched.
 
-    Planted once: GetChannel without its membership check answered OK to the stranger, and a MarkRead that
-    wrote before it asked for the membership changed `read_mark`; both were caught here.
+    Planted: a MarkRead that wrote before it asked for the membership; found by the stores.
     """
     await check_cell(
         TABLE,

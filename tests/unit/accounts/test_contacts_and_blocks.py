@@ -15,7 +15,7 @@ from parley_server.accounts.settings import AccountSettings
 from parley_server.ports.accounts import Relation
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from parley_server.accounts.service import AccountService
     from parley_server.backends.memory.accounts import MemoryAccounts
@@ -33,6 +33,16 @@ async def reason_of(call: Awaitable[object]) -> Reason | None:
     except Refusal as refusal:
         return refusal.reason
     return None
+
+
+def noting_the_other(call: Callable[..., Awaitable[object]], asked: set[str]) -> Callable[..., object]:
+    """The call, which also notes whom it was asked about."""
+
+    def noting(user_id: str, relation: Relation, other_id: str, **more: int) -> Awaitable[object]:
+        asked.add(other_id)
+        return call(user_id, relation, other_id, **more)
+
+    return noting
 
 
 @pytest.fixture
@@ -63,9 +73,18 @@ async def test_contacts_are_ones_own_and_listed_by_name(
 
 
 @pytest.mark.parametrize("part", ["contacts", "blocks"])
-async def test_who_cannot_be_named(service: AccountService, ids: list[str], part: str) -> None:
+async def test_who_cannot_be_named(
+    service: AccountService,
+    ids: list[str],
+    accounts: MemoryAccounts,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+) -> None:
     """Planted: oneself not refused when removing; a malformed id asked of the store."""
     alice = ids[0]
+    asked: set[str] = set()
+    for name in ("add_relation", "remove_relation"):
+        monkeypatch.setattr(accounts, name, noting_the_other(getattr(accounts, name), asked))
     contacts, blocks = service.contacts, service.blocks
     add, remove = (contacts.add, contacts.remove) if part == "contacts" else (blocks.block, blocks.unblock)
     for call in (add, remove):
@@ -74,6 +93,8 @@ async def test_who_cannot_be_named(service: AccountService, ids: list[str], part
     for other in ("u" + "0" * 32, "nobody", "u\x00", "x" * 10_000, "me"):
         assert await reason_of(add(alice, other)) is Reason.USER_NOT_FOUND
         assert await reason_of(remove(alice, other)) is None
+    # No text from outside reaches a database that may not take it.
+    assert asked == {"u" + "0" * 32}
     listing = contacts.list if part == "contacts" else blocks.list
     for after in ("\x00", "BOB"):
         assert await reason_of(listing(alice, after=after, limit=10)) is Reason.INVALID_FIELD
