@@ -107,6 +107,10 @@ class ChatApp(Deeds, App[None]):
         self.begin_session()
         self.paint()
 
+    async def on_unmount(self) -> None:
+        """However the window closes, the session ends with it."""
+        await self.end_session()
+
     def begin_session(self) -> None:
         """Run the session until another takes its place or the window closes."""
         self._session_task = asyncio.create_task(self.session.run(), name="chat session")

@@ -18,13 +18,12 @@ from parley_cli.tui.type_ahead import passed_on
 LEAVE_KEYS = frozenset({"ctrl+p", "alt+up"})
 """Keys that lead from the composer to the messages."""
 
-NEW_LINE_KEYS = frozenset({"ctrl+j", "newline", "alt+enter", "shift+enter"})
+NEW_LINE_KEYS = frozenset({"ctrl+j", "newline", "alt+enter", "shift+enter", "alt+\r", "shift+\r"})
+"""Keys that make a new line. The last two are what xterm's older protocol becomes."""
 
-# What terminals without the newer keyboard protocol send for Alt+Enter, and xterm for Shift+Enter and
-# Alt+Enter. Textual reads the first as plain Enter: it would send what was to become a second line.
-_KEYS = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
-for _sequence in ("\x1b\r", "\x1b[27;2;13~", "\x1b[27;3;13~"):
-    _KEYS.setdefault(_sequence, (Keys.ControlJ,))
+# What terminals without the newer keyboard protocols send for Alt-Enter. Textual reads it as plain Enter, and
+# what was to become a second line would be sent.
+cast("dict[str, object]", ANSI_SEQUENCES_KEYS).setdefault("\x1b\r", (Keys.ControlJ,))
 
 
 class Composer(TextArea):
