@@ -133,7 +133,7 @@ async def test_online_away_and_history_show_the_same(node: NodeProcess, tmp_path
 
 
 async def test_a_change_asked_for_again_is_the_same_change(node: NodeProcess) -> None:
-    """Also after the message is gone, and never with another content. Planted: a new id in place of the given."""
+    """Also after the message is gone, and never with another content. Planted: the given id dropped."""
     async with _people(node, "alice", "bob") as (alice, bob):
         channel = await alice.direct("@bob")
         sent = await channel.send("one")
