@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from parley_wire.servicer_call import ServicerCall
 
 _AGE_JITTER = 0.1
+_SWEEP_AT_ONCE = 200
 
 
 class Server(grpc.aio.Server):
@@ -212,8 +213,11 @@ class Server(grpc.aio.Server):
         while True:
             await asyncio.sleep(self.options.sweep_seconds)
             now = self.loop.time()
-            for connection in list(self._connections):
+            for number, connection in enumerate(list(self._connections)):
                 connection.check(now)
+                if number % _SWEEP_AT_ONCE == _SWEEP_AT_ONCE - 1:
+                    # Others have their turn: thousands of connections take milliseconds.
+                    await asyncio.sleep(0)
             limit = self.options.request_seconds
             for call, since in list(self._awaited.items()):
                 if now - since <= limit:

@@ -223,6 +223,8 @@ class ServerConnection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Look after everything that depends on time. The server calls it about once a second."""
+        if self._transport is None:
+            return
         options = self.server.options
         core = self.core
         if self._close_at is not None and now >= self._close_at:

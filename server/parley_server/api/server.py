@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # Requests are refused at their own limit with our status; what the transport takes must be a little more.
 TRANSPORT_SLACK = 4
+DEFAULT_RESETS_BURST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,10 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wir
         parley_wire.ServerOptions(
             concurrent_calls=calls,
             receive_message_bytes=TRANSPORT_SLACK * limits.request_bytes,
-            # An edge brings the streams of many users on one connection.
-            limits=parley_wire.Limits(streams_per_connection=calls),
+            # An edge brings the streams of many users on one connection, and may lose them all at once.
+            limits=parley_wire.Limits(
+                streams_per_connection=calls, resets_burst=max(limits.streams, DEFAULT_RESETS_BURST)
+            ),
         ),
         interceptors=[interceptor],
     )
