@@ -82,11 +82,16 @@ def decide_membership(
 def decide_joining(
     state: ChannelState, command: JoinByInvite, now_ms: int
 ) -> tuple[Event, ...] | Done | Refusal:
-    """A new member by an invite. Of an invite that can take n, exactly n join, whatever happens at once."""
+    """A new member by an invite. Of an invite that can take n, exactly n join, whatever happens at once.
+
+    A group that everybody left is over: whoever came into it now would find nobody who may run it.
+    """
     if command.actor_id in state.roles:
         return holds_already(state)
     invite = state.invites.get(command.invite_id)
-    if invite is None or not invite.open(max(now_ms, state.last_time_ms)) or command.actor_id in state.banned:
+    if invite is None or not invite.open(max(now_ms, state.last_time_ms)):
+        return invite_not_found()
+    if command.actor_id in state.banned or not state.roles:
         return invite_not_found()
     if len(state.roles) >= state.member_limit:
         return channel_full(state.member_limit)

@@ -87,7 +87,7 @@ def holds_at(at: ChannelAt, command: Command) -> bool:
 def _joining(at: ChannelAt, command: JoinByInvite) -> set[Reason]:
     if command.actor_id in at.roles:
         return set()
-    if not _is_open(at, command.invite_id) or command.actor_id in at.banned:
+    if not _is_open(at, command.invite_id) or command.actor_id in at.banned or not at.roles:
         return {Reason.INVITE_NOT_FOUND}
     return {Reason.CHANNEL_FULL} if len(at.roles) >= at.member_limit else set()
 

@@ -211,6 +211,22 @@ def test_an_invite_takes_as_many_as_it_says() -> None:
     assert answers == ["events"] * 10 + ["INVITE_NOT_FOUND"] * 90
 
 
+def test_nobody_joins_a_group_that_everybody_left() -> None:
+    """Whoever came in would be a member of a group without an owner, for ever.
+
+    Planted once: without the rule both joined.
+    """
+    for last in (LeaveChannel("ann"), EraseAuthor("ann")):
+        state = group()
+        do(state, invite("ann"))
+        for user_id in [user_id for user_id in state.roles if user_id != "ann"]:
+            do(state, RemoveMember("ann", user_id))
+        assert reason(decide(state, JoinByInvite("x", "i1"), NOW_MS)) == "events"
+        do(state, last)
+        assert not state.roles
+        assert reason(decide(state, JoinByInvite("x", "i1"), NOW_MS)) == "INVITE_NOT_FOUND"
+
+
 def test_invites_end() -> None:
     """By time, by revoking, with the channel; and no code was ever made for an unknown one."""
     state = group()
