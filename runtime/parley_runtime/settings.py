@@ -67,7 +67,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     outboxes_bytes: int = 512 * 1024 * 1024
     """Bytes that wait to be written to all streams; more and the fullest lags."""
     exports: int = 2
-    """Exports of users' data that run at a time."""
+    """Exports of users' data that are worked on at a time; further ones take turns."""
     edit_window_seconds: int = 0
     """How long after it was written a message may be edited. 0: for ever."""
     emojis_per_message: int = 50

@@ -66,11 +66,18 @@ class Authenticator:
         Raises Refusal: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, DEVICE_REVOKED or ACCOUNT_SUSPENDED.
         """
         claims = self._claims(_bearer_token(metadata))
-        if claims.device_id in self._revoked_until_ms or claims.user_id in self._revoked_until_ms:
+        caller = Caller(claims.user_id, claims.device_id, claims.operator, claims.expire_time_ms)
+        self.check_served(caller)
+        return caller
+
+    def check_served(self, caller: Caller) -> None:
+        """Raises Refusal, DEVICE_REVOKED or ACCOUNT_SUSPENDED, when calls of this caller are served no more:
+        for answers that take long.
+        """
+        if caller.device_id in self._revoked_until_ms or caller.user_id in self._revoked_until_ms:
             raise device_revoked()
-        if claims.user_id in self._suspended:
+        if caller.user_id in self._suspended:
             raise account_suspended()
-        return Caller(claims.user_id, claims.device_id, claims.operator, claims.expire_time_ms)
 
     def subscribe(self, callback: RevocationCallback) -> Callable[[], None]:
         """Have `callback` called at every revocation from now on. Returns the call that ends it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 from parley_runtime.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from parley_server.accounts.service import AccountService
     from parley_server.chat.export import ChatExport
@@ -19,38 +21,47 @@ FORMAT = "parley-export-1"
 
 
 class DataExport:
-    """Makes exports, at most `exports_limit` at a time."""
+    """Makes exports: one of a user at a time, and `exports_limit` of all users at work at once. One that
+    waits for its reader holds up nobody else.
+    """
 
     def __init__(self, accounts: AccountService, chat: ChatExport, *, exports_limit: int) -> None:
         self._accounts = accounts
         self._chat = chat
-        self._exports_limit = exports_limit
-        self._running = 0
+        self._at_work = asyncio.Semaphore(exports_limit)
+        self._users: set[str] = set()
 
-    async def chunks(self, user_id: str) -> AsyncIterator[bytes]:
+    async def chunks(self, user_id: str) -> AsyncGenerator[bytes, None]:
         """The document in pieces of about 64 KiB. Nothing is kept of what was yielded.
 
-        Raises Refusal (SERVER_BUSY) before the first piece, and StoreUnavailable.
+        Raises Refusal (SERVER_BUSY) before the first piece while another export of the user goes on, and
+        StoreUnavailable.
         """
-        if self._running >= self._exports_limit:
+        if user_id in self._users:
             raise Refusal(
                 Reason.SERVER_BUSY,
-                "Other users' data are being exported. Try again in a minute.",
+                "Your data are being exported already. Read that export to its end or cancel it, then try "
+                "again.",
                 retry_after_seconds=60.0,
             )
-        self._running += 1
+        self._users.add(user_id)
         try:
-            waiting = bytearray()
-            async for piece in self._pieces(user_id):
-                waiting += piece
-                if len(waiting) >= CHUNK_BYTES:
-                    yield bytes(waiting)
-                    waiting.clear()
-            yield bytes(waiting)
+            async with aclosing(self._pieces(user_id)) as pieces:
+                while chunk := await self._next_chunk(pieces):
+                    yield chunk
         finally:
-            self._running -= 1
+            self._users.discard(user_id)
 
-    async def _pieces(self, user_id: str) -> AsyncIterator[bytes]:
+    async def _next_chunk(self, pieces: AsyncIterator[bytes]) -> bytes:
+        async with self._at_work:
+            chunk = bytearray()
+            async for piece in pieces:
+                chunk += piece
+                if len(chunk) >= CHUNK_BYTES:
+                    break
+            return bytes(chunk)
+
+    async def _pieces(self, user_id: str) -> AsyncGenerator[bytes, None]:
         head = {"format": FORMAT, **await self._accounts.export_of(user_id)}
         yield msgspec.json.encode(head)[:-1] + b',\n"channels":['
         separator = b"\n"

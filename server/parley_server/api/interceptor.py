@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from parley_runtime.clock import Clock
     from parley_runtime.metrics import Metrics
     from parley_server.accounts.authenticator import Authenticator
+    from parley_server.accounts.caller import Caller
     from parley_server.api.rates import RateCheck
 from parley_server.ports.message_log import StoreUnavailable
 
@@ -102,9 +103,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def serve(encoded: bytes, context: _Context) -> AsyncIterator[Message]:
             async with self._served(method, context):
-                await self._admit(method, encoded, context)
-                async for message in call(_parsed(parse, encoded), context):
-                    yield message
+                caller = await self._admit(method, encoded, context)
+                async with contextlib.aclosing(call(_parsed(parse, encoded), context)) as messages:
+                    async for message in messages:
+                        if caller is not None:
+                            # The answer may take long, and the reader may take longer.
+                            self._authenticator.check_served(caller)
+                        yield message
 
         return grpc.unary_stream_rpc_method_handler(serve, None, handler.response_serializer)
 
@@ -131,12 +136,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._metrics.calls.labels(method, code).inc()
             self._metrics.call_seconds.labels(method).observe(self._clock.monotonic() - started)
 
-    async def _admit(self, method: str, encoded: bytes, context: _Context) -> None:
+    async def _admit(self, method: str, encoded: bytes, context: _Context) -> Caller | None:
+        """The caller, None where the method is open to everybody. Raises Refusal."""
         if len(encoded) > self._request_limit_bytes:
             raise too_large(len(encoded), self._request_limit_bytes)
         if method in _OPEN_METHODS:
             await self._rates.take_method(method, address_of(context.peer()))
-            return
+            return None
         metadata = {
             key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
         }
@@ -145,6 +151,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if method.startswith(_OPERATOR_PREFIX) and not caller.operator:
             raise Refusal(Reason.OPERATOR_REQUIRED, "Only operators may call this. Use an operator's token.")
         set_caller(caller)
+        return caller
 
     def _defect(self, method: str, error: Exception) -> Refusal:
         error_id = self._new_error_id()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from parley.user.v1 import blocked_user_pb2, contact_pb2, user_pb2, user_service_pb2
@@ -164,8 +165,9 @@ class UserServicer(UserServiceServicer):
         request: user_service_pb2.ExportDataRequest,
         context: ServicerContext[user_service_pb2.ExportDataRequest, user_service_pb2.ExportDataResponse],
     ) -> AsyncIterator[user_service_pb2.ExportDataResponse]:
-        async for chunk in self._export.chunks(current_caller().user_id):
-            yield user_service_pb2.ExportDataResponse(chunk=chunk)
+        async with aclosing(self._export.chunks(current_caller().user_id)) as chunks:
+            async for chunk in chunks:
+                yield user_service_pb2.ExportDataResponse(chunk=chunk)
 
 
 def user_message(row: UserRow) -> user_pb2.User:

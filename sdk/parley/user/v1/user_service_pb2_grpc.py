@@ -185,7 +185,7 @@ class UserServiceServicer:
         """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
         blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
         document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
-        too many exports run.
+        another export of the caller goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

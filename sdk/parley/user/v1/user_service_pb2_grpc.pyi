@@ -70,7 +70,7 @@ class UserServiceStub:
     """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
     blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
     document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
-    too many exports run.
+    another export of the caller goes on.
     """
     DeleteAccount: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.DeleteAccountRequest, _user_service_pb2.DeleteAccountResponse]
     """Deletes the caller's account for good. When it answers, the profile, the password, contacts and
@@ -123,7 +123,7 @@ class UserServiceAsyncStub(UserServiceStub):
     """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
     blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
     document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
-    too many exports run.
+    another export of the caller goes on.
     """
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_user_service_pb2.DeleteAccountRequest, _user_service_pb2.DeleteAccountResponse]  # type: ignore[assignment]
     """Deletes the caller's account for good. When it answers, the profile, the password, contacts and
@@ -239,7 +239,7 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams everything that the server keeps of the caller as one JSON document: profile, log-ins, contacts,
         blocks, channels, and every message that the caller wrote and did not delete. The chunks, joined, are the
         document; one that ends with another status than OK is not whole. RESOURCE_EXHAUSTED (SERVER_BUSY) while
-        too many exports run.
+        another export of the caller goes on.
         """
 
     @_abc_1.abstractmethod
