@@ -46,7 +46,9 @@ async def test_the_defaults_are_argon2s() -> None:
 
 
 async def test_more_than_may_wait_are_refused(settings: AccountSettings) -> None:
-    """Planted: no bound; found by the one too many. Planted: places not given back; found at the end."""
+    """Planted: no bound; found by the one too many. Planted: places not given back; found by the
+    replacement.
+    """
     pool = PasswordPool(replace(settings, password_workers=1, password_waiting=2), secrets.token_bytes)
     gate, running = threading.Event(), threading.Event()
 
