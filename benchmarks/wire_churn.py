@@ -18,7 +18,7 @@ from benchmarks.wire_side_by_side import SERVICE, Load, ServerProcess, print_row
 
 from parley_wire.testing.peer import message
 
-WARM_UP = 2000
+WARM_UP = 20_000
 AT_ONCE = 50
 ADDRESSES = 200
 GROWTH = 1.05
