@@ -244,11 +244,27 @@ class TestTimes:
             peer.shake_hands()
             peer.request(1, "Both")
             await peer.until(frames.GOAWAY)
+            peer.write(frames.ping(frames.SHUTDOWN_PING, ack=True))
             peer.body(1, message(b"hi"), end_stream=True)
             await peer.trailers(1)
             await peer.until_closed()
         ages = {parley_wire.Server(options).connection_age() for _ in range(10)}
         assert len(ages) > 5 and all(0.09 <= age <= 0.11 for age in ages)
+
+    async def test_a_request_that_crosses_the_goaway(self, start_server: StartServer) -> None:
+        """An idle connection is told to go; a request that was on its way then is served all the same.
+        Planted: closed right after the first GOAWAY, it was lost.
+        """
+        _, address = await start_server(EchoService().add_to, options=quick(connection_age_seconds=0.1))
+        async with SocketPeer(address) as peer:
+            peer.shake_hands()
+            await peer.until(frames.GOAWAY)
+            peer.request(1, "Unary")
+            peer.body(1, message(b"hi"), end_stream=True)
+            await peer.trailers(1)
+            peer.write(frames.ping(frames.SHUTDOWN_PING, ack=True))
+            assert (await peer.until(frames.GOAWAY)).number == 1
+            assert await peer.until_closed() == []
 
     async def test_a_peer_that_takes_nothing(self, start_server: StartServer) -> None:
         """A stream whose window stays shut is reset: here each answer waits for a window of no bytes."""

@@ -228,9 +228,14 @@ class Connection:
         self.sender.control(frames.goaway(frames.LARGEST_STREAM_ID, ErrorCode.NO_ERROR, b""))
         self.ping(frames.SHUTDOWN_PING)
 
+    @property
+    def shutdown_finished(self) -> bool:
+        """Whether the peer was told which stream is the last."""
+        return self.takes_streams_up_to != frames.LARGEST_STREAM_ID
+
     def finish_shutdown(self) -> None:
         """The second step: the last stream that counts is named. Comes by itself with the peer's answer."""
-        if self.takes_streams_up_to == frames.LARGEST_STREAM_ID and not self.failed:
+        if not self.shutdown_finished and not self.failed:
             self.takes_streams_up_to = self.streams.highest_peer
             self.sender.control(frames.goaway(self.takes_streams_up_to, ErrorCode.NO_ERROR, b""))
 

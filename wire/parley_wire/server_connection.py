@@ -193,7 +193,7 @@ class ServerConnection(asyncio.Protocol):
                         stream.owner.on_drained()
         if core.closed_streams:
             self._tell_closed()
-        if core.failed or (core.shutting_down and not core.streams.open and not sender.has_more):
+        if core.failed or (core.shutdown_finished and not core.streams.open and not sender.has_more):
             self._close_when_told()
         elif not self.dirty and not sender.paused and sender.has_more:
             self.schedule()
