@@ -62,6 +62,8 @@ class ServerSession:
         self._posts: deque[ask.Post] = deque()
         self._post_came = asyncio.Event()
         self._marks: dict[str, int] = {}
+        self._warning = ""
+        self._following = asyncio.Event()
         self._live = False
         self._inbox_stale = True
 
@@ -82,10 +84,12 @@ class ServerSession:
         async with AsyncExitStack() as stack:
             client = await self._connected(stack)
             self._client = client
-            self._names, self._labels = Names(client), None
+            self._names = Names(client)
             self._labels = Labels(client, self._names)
             username = client.tokens.username if client.tokens else self._username
             self._emit(act.SignedIn(client.me, username, self._options.server))
+            if self._warning:
+                self._emit(act.Told(self._warning, bad=True))
             for waiting in client.outbox():
                 self._emit(act.PendingFound(waiting.channel_id, pending_of(waiting, now_ms())))
             try:
@@ -120,7 +124,7 @@ class ServerSession:
                     raise
                 # Another window of the same account: it works, but its unsent messages end with it.
                 state = None
-                self._emit(act.Told(f"Unsent messages are not kept here: {error}", bad=True))
+                self._warning = f"Unsent messages are not kept here: {error}"
 
     # --- what the server tells
 
@@ -128,6 +132,7 @@ class ServerSession:
         try:
             stream = client.events()
             await stream.ready()
+            self._following.set()
             async for event in stream:
                 await self._attempt(self._happened(client, stream, event))
         except parley.ParleyError as error:
@@ -341,6 +346,8 @@ class ServerSession:
 
     async def _load_page(self, client: parley.Client, key: ConversationKey, before_seq: int) -> None:
         assert self._names is not None
+        # A page that was read before the stream begins lacks what happens in between, and so does the stream.
+        await self._following.wait()
         log = self._logs.setdefault(key, Log(key, client.me))
         messages, complete = await log.page(client.channel(key[0]), before_seq)
         await self._names.learn({message.author_id for message in messages})
