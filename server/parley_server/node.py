@@ -174,6 +174,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                 clock,
                 lambda: secrets.token_bytes(16),
                 eraser,
+                account_service,
             ),
             OwnerLimits(
                 waiting_commands=limits.waiting_per_channel,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,7 +18,8 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec
 from parley_server.chat.activation import ActivationLimits, activate, events_after
 from parley_server.chat.batch import Batch, BatchLimits, decide_batch
-from parley_server.chat.command import Command, Done, Outcome, client_id_of
+from parley_server.chat.command import Command, Done, EraseAuthor, Outcome, client_id_of
+from parley_server.chat.event import MemberChange, MemberChanged
 from parley_server.chat.known_ids import Sent
 from parley_server.chat.presenting import Presenter
 from parley_server.chat.slots import slot_of
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from parley_runtime.clock import Clock
     from parley_server.chat.channel_state import ChannelState
+    from parley_server.chat.channels import KnowsUsers
     from parley_server.chat.erasure import Eraser
     from parley_server.chat.fanout import Fanout
     from parley_server.ports.projections import Projections
@@ -66,6 +69,7 @@ class OwnerPorts:
     clock: Clock
     new_batch_id: Callable[[], bytes]
     eraser: Eraser
+    users: KnowsUsers
 
 
 @dataclass(slots=True)
@@ -91,6 +95,7 @@ class ChannelOwner:
         self._limits = limits
         self._presenter = Presenter(ports.log, ports.projections)
         self._waiting: deque[_Waiting] = deque()
+        self._newcomers: set[str] = set()
         self._state: ChannelState | None = None
         self._fanned = 0
         self._fanned_marked = 0
@@ -160,6 +165,7 @@ class ChannelOwner:
             state = self._state or await self._activate()
             landed = await self._landed(state, unsettled)
             if landed is not None:
+                await self._see_off_deleted(landed)
                 return landed.outcomes
             state.shrink()
             await learn_targets(state, commands, self._ports.log, self._ports.projections)
@@ -180,6 +186,7 @@ class ChannelOwner:
                 await self._ports.projections.apply(self.channel_id, batch.events)
                 await self._ports.eraser.erase_now(self.channel_id, batch.events)
                 await self._fan_out(state, batch)
+                await self._see_off_deleted(batch)
                 return batch.outcomes
             self._state = None
         raise StoreUnavailable(f"{self.channel_id}: other writers won {self._limits.tries} times")
@@ -218,6 +225,33 @@ class ChannelOwner:
         # All or nothing, so the first row speaks for all.
         first_seq = attempt.batch.expected_head + 1
         return await self._ports.log.batch_at(self.channel_id, first_seq) == attempt.batch_id
+
+    async def _see_off_deleted(self, batch: Batch) -> None:
+        """Have those leave again whose account was deleted while they became members.
+
+        A deletion is marked in the accounts first and then walks the user's channels. Where that walk came
+        before this batch was projected, the mark is seen here.
+        """
+        for event in batch.events:
+            if isinstance(event.body, MemberChanged) and event.body.change is MemberChange.ADDED:
+                self._newcomers.add(event.body.user_id)
+        if not self._newcomers:
+            return
+        try:
+            existing = await self._ports.users.existing(tuple(self._newcomers))
+        except StoreUnavailable as error:
+            # They are asked for again with the next batch.
+            log.error("new members not checked yet", channel_id=self.channel_id, error=str(error))
+            return
+        deleted, self._newcomers = self._newcomers - existing, set()
+        for user_id in deleted:
+            answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+            answer.add_done_callback(partial(self._seen_off, user_id))
+            self._waiting.append(_Waiting(EraseAuthor(user_id), answer))
+
+    def _seen_off(self, user_id: str, answer: asyncio.Future[Done]) -> None:
+        if answer.exception() is not None:
+            self._newcomers.add(user_id)
 
     async def _activate(self) -> ChannelState:
         ports = self._ports

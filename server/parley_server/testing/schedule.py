@@ -36,7 +36,7 @@ from parley_server.testing.model_store import (
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from parley_server.testing.checker import Violation
     from parley_server.testing.model_history import Step
@@ -84,6 +84,14 @@ class Faults:
             delay_answer=choices.choice((0.0, 0.2, 0.5)),
             clock=choices.choice((0.0, 0.02, 0.05)),
         )
+
+
+class EverybodyExists:
+    """Accounts of which none is ever deleted."""
+
+    async def existing(self, user_ids: Sequence[str]) -> set[str]:
+        """All of them."""
+        return set(user_ids)
 
 
 @dataclass(slots=True)
@@ -252,6 +260,7 @@ class Schedule:
             clock,
             self._new_batch_id,
             Eraser(log, projections),
+            EverybodyExists(),
         )
         return _Node(number, clock, ports, self._make_owner(self._store.channel_id, ports, LIMITS))
 

@@ -22,7 +22,7 @@ from parley_server.chat.command import (
     RemoveMember,
 )
 from parley_server.chat.erasure import Eraser
-from parley_server.chat.event import ChannelKind, HistoryVisibility
+from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.hub import Hub
 from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
@@ -43,6 +43,19 @@ class StillClock:
 
     def monotonic(self) -> float:
         return 0.0
+
+
+class Users:
+    """Everybody exists but those who are said to be deleted."""
+
+    def __init__(self) -> None:
+        self.deleted: set[str] = set()
+        self.down = False
+
+    async def existing(self, user_ids: Sequence[str]) -> set[str]:
+        if self.down:
+            raise StoreUnavailable("planted")
+        return set(user_ids) - self.deleted
 
 
 class Announcements(Fanout):
@@ -87,7 +100,7 @@ class LateLog(MemoryMessageLog):
 
 class Node:
     def __init__(self, log: MemoryMessageLog, projections: MemoryProjections, **limits: Any) -> None:
-        self.fanout = Announcements()
+        self.fanout, self.users = Announcements(), Users()
         numbers = iter(range(1 << 30))
         ports = OwnerPorts(
             log,
@@ -96,6 +109,7 @@ class Node:
             StillClock(),
             lambda: id(self).to_bytes(8, "big") + next(numbers).to_bytes(8, "big"),
             Eraser(log, projections),
+            self.users,
         )
         self.owner = ChannelOwner("c", ports, OwnerLimits(**limits))
 
@@ -274,6 +288,32 @@ async def test_a_feed_that_is_gone_costs_no_acknowledgement(
     assert await log.fanned("c") == 6
 
 
+async def test_who_became_a_member_while_the_account_was_deleted_leaves_again(
+    log: LateLog, projections: MemoryProjections
+) -> None:
+    """The end of the account walked the channels before: nobody else would see to it. Ownership goes on, and
+    an accounts store that does not answer puts it off only.
+
+    Planted once: without the look after the commit the deleted user stayed, as the group's owner.
+    """
+    node = Node(log, projections)
+    node.users.deleted = {"ann"}
+    node.users.down = True
+    await node.do(CREATE)
+    assert set(await members(projections)) == {"ann", "bob", "cho"}
+    node.users.down = False
+    await node.do(post("bob", 1))
+    assert await members(projections) == {"bob": Role.OWNER, "cho": Role.MEMBER}
+    node.users.deleted = {"dan"}
+    await node.do(AddMembers("bob", ("dan", "eve")))
+    assert set(await members(projections)) == {"bob", "cho", "eve"}
+
+
+async def members(projections: MemoryProjections) -> dict[str, Role | None]:
+    rows = await projections.members("c", after_user_id="", limit=100)
+    return {row.user_id: row.role for row in rows}
+
+
 async def _unavailable(*asked: Any) -> None:
     raise StoreUnavailable("down")
 
@@ -291,6 +331,7 @@ class TestOwners:
             StillClock(),
             lambda: next(numbers).to_bytes(16, "big"),
             Eraser(log, projections),
+            Users(),
         )
         return Owners(ports, OwnerLimits(), **asked)
 
