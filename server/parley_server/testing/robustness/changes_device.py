@@ -85,6 +85,7 @@ class ChangesDevice(BookDevice):
         self._by_events = by_events
         self._shown: dict[str, _Shown] = {}
         self._to_load: dict[str, None] = {}
+        self._left: set[str] = set()
 
     async def loaded(self) -> None:
         """Return when nothing is left to be read. Call it while the device stays."""
@@ -112,6 +113,7 @@ class ChangesDevice(BookDevice):
         super()._forget()
         self._shown.clear()
         self._to_load.clear()
+        self._left.clear()
 
     async def _take(
         self, client: RawClient, frame: stream_pb2.ConnectResponse, stream: DeviceStream, *, fresh: bool
@@ -135,9 +137,13 @@ class ChangesDevice(BookDevice):
         change = event.member_changed
         if change.user_id == self._person.user_id and change.change == event_pb2.MEMBER_CHANGE_ADDED:
             self._to_load[channel_id] = None
+            self._left.discard(channel_id)
+        elif change.user_id == self._person.user_id and not change.role:
+            self._left.add(channel_id)
         self._saw(event, since_ns, f"{self._name}, stream {stream.number}, {what} seq {event.seq}")
         shown = self._show(channel_id)
-        self._check_age(event, self._seqs.get(channel_id, 0))
+        # What a stream brings may have been read before what the device has asked for since.
+        self._check_age(event, 0)
         shown.fold.take(event)
         shown.timeline.take(event_of(event))
         self._tell_problems(channel_id, shown)
@@ -205,8 +211,9 @@ class ChangesDevice(BookDevice):
                 )
 
     def _tell_problems(self, channel_id: str, shown: _Shown) -> None:
-        # Until everything was read again, changes of before the user came back may be missing.
-        for problem in shown.fold.problems if channel_id not in self._to_load else ():
+        # A former member is not told everything: what is missing is known once all was read again.
+        told_all = channel_id not in self._to_load and channel_id not in self._left
+        for problem in shown.fold.problems if told_all else ():
             self._witness.problem(ChangeKind.MISCOUNTED, channel_id, f"{self._name}: {problem}")
         shown.fold.problems.clear()
 
