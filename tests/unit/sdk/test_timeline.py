@@ -298,7 +298,7 @@ def test_live_and_history_show_what_happened(log: Log) -> None:
 def test_the_order_of_arrival_and_repetition_do_not_matter(log: Log, random: Random) -> None:
     """Whatever was served at whatever moment, shuffled and with repetitions, is the same timeline, also while
     it is incomplete. Planted, each caught: the state served last wins over the newest; an edit that arrives
-    late wins over a newer one; erased messages not named as changed.
+    late wins over a newer one; events of messages that are not there yet passed over.
     """
     pieces: list[list[parley.Event]] = []
     for event in log.events:
@@ -342,7 +342,7 @@ def test_a_state_that_was_served_holds_for_everything_before_it(log: Log, random
 @settings(max_examples=120, deadline=None)
 def test_a_device_that_was_away_ends_where_the_others_are(log: Log, data: st.DataObject) -> None:
     """Online up to some event, then the rest by a range, with older pages read at any moment in between and
-    given at any time. Planted: passing over events of messages that are not there yet.
+    given at any time.
     """
     head = len(log.events)
     left_at = data.draw(st.integers(0, head))
