@@ -145,7 +145,7 @@ def test_no_key_but_ours() -> None:
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "did", "iat", "exp", "jti"])
 def test_every_claim_is_required(claim: str) -> None:
-    """Planted: `require` shortened by each; found here (PyJWT misses iss and aud by itself as well)."""
+    """Planted: `require` shortened by each; found here, but for iss and aud: PyJWT asks for these itself."""
     payload = {name: value for name, value in PAYLOAD.items() if name != claim}
     assert reason_of(signed(payload)) is Reason.TOKEN_INVALID
 
