@@ -84,6 +84,8 @@ def hide_later(message: event_pb2.Event, last_seq: int) -> None:
     deleted stays: what it said before is served to nobody.
     """
     state = message.message.state
+    # Whoever comes back where the whole past is shown goes on with the events after `last_seq`.
+    state.as_of_seq = min(state.as_of_seq, last_seq)
     if state.edit_seq > last_seq:
         clear_content(message)
     for name in ("reactions", "pin_seq", "reply_count", "last_reply_seq"):

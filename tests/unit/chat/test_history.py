@@ -216,7 +216,7 @@ async def test_a_former_member_is_not_told_what_was_written_after_leaving() -> N
         log.join(user_id, Role.OWNER)
     edited_before, edited_after, deleted_after = (log.say(text) for text in ("one", "two", "three"))
     log.add(MessageEdited(edited_before.seq, "one, while bob was there"))
-    log.leave("bob")
+    left = log.leave("bob")
     log.add(MessageEdited(edited_after.seq, "two, behind bob's back"))
     log.add(MessageDeleted(deleted_after.seq))
     log.add(ReactionChanged(edited_before.seq, "👍", True, 1))
@@ -237,6 +237,7 @@ async def test_a_former_member_is_not_told_what_was_written_after_leaving() -> N
     }
     state = shown[edited_before.seq].state
     assert (list(state.reactions), state.pin_seq, state.reply_count, state.last_reply_seq) == ([], 0, 0, 0)
+    assert {message.state.as_of_seq for message in shown.values()} == {left.seq}
     assert shown[edited_after.seq].state.edit_seq
     assert shown[deleted_after.seq].state.delete_seq
     for seq, message in shown.items():

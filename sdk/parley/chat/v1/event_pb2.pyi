@@ -241,7 +241,8 @@ Global___Message: _TypeAlias = Message  # noqa: Y015
 class MessageState(_message.Message):
     """What became of a message up to as_of_seq: text, attributes and mentions of the message are then the current
     ones, empty when it was deleted. Apply to it only events with a greater seq than as_of_seq.
-    A former member is told of edits and deletions only, and has no content of messages edited after the leaving.
+    A former member is told of edits and deletions only, has no content of messages edited after the leaving, and
+    as_of_seq is not beyond it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
