@@ -14,13 +14,14 @@ from parley_server.chat.message_view import erased
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from parley_server.ports.message_log import MessageLog, Row
     from parley_server.ports.projections import Projections
 
 PAGE_ROWS = 256
 PAGE_BYTES = 1024 * 1024
+PICKED_ROWS = 16
 DUE_PAGE = 100
 
 log = structlog.get_logger()
@@ -93,11 +94,19 @@ class Eraser:
         await self._projections.erasure_done(channel_id, event.seq)
 
     async def _erase_messages(self, channel_id: str, deletions: Sequence[tuple[int, int]]) -> None:
-        """Empty messages with their edits, by (seq of the deletion, of the message): one write for all."""
+        """Empty messages with their edits, by (seq of the deletion, of the message): few writes for all."""
         seqs: list[int] = []
         for _, target_seq in deletions:
             seqs += (target_seq, *await self._projections.edits_of(channel_id, target_seq))
-        await self._empty(channel_id, list(await self._log.pick(channel_id, seqs)))
+        emptied: list[Row] = []
+        for first in range(0, len(seqs), PICKED_ROWS):
+            # What was picked is let go before more is: of edits there may be any number, each of any size.
+            emptied += _emptied(await self._log.pick(channel_id, seqs[first : first + PICKED_ROWS]))
+            if len(emptied) >= PAGE_ROWS:
+                await self._log.erase(channel_id, emptied)
+                emptied = []
+        if emptied:
+            await self._log.erase(channel_id, emptied)
         for due_seq, _ in deletions:
             await self._projections.erasure_done(channel_id, due_seq)
 
@@ -115,11 +124,12 @@ class Eraser:
             if not page.rows:
                 return
             rows = [row for row in page.rows if concerned(codec.event_of(row))]
-            await self._empty(channel_id, rows, with_settings=with_settings)
+            if emptied := _emptied(rows, with_settings=with_settings):
+                await self._log.erase(channel_id, emptied)
             from_seq = page.rows[-1].seq + 1
 
-    async def _empty(self, channel_id: str, rows: list[Row], *, with_settings: bool = False) -> None:
-        emptied = [replace(row, event=erased(row.event, with_settings=with_settings)) for row in rows]
-        changed = [new for new, old in zip(emptied, rows, strict=True) if new.event != old.event]
-        if changed:
-            await self._log.erase(channel_id, changed)
+
+def _emptied(rows: Iterable[Row], *, with_settings: bool = False) -> list[Row]:
+    """The rows without what is to go, only those that are other then."""
+    emptied = ((row, erased(row.event, with_settings=with_settings)) for row in rows)
+    return [replace(row, event=event) for row, event in emptied if event != row.event]

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from parley_server.chat.channel_state import ChannelState
     from parley_server.chat.command import Command
-    from parley_server.ports.message_log import MessageLog
-    from parley_server.ports.projections import Projections
+    from parley_server.ports.message_log import MessageLog, Row
+    from parley_server.ports.projections import MessageStates, Projections
+
+PICKED_ROWS = 16
 
 
 async def learn_targets(
@@ -47,8 +49,16 @@ async def learn_targets(
 async def _read(
     state: ChannelState, seqs: Sequence[int], log: MessageLog, projections: Projections
 ) -> dict[int, Target | None]:
-    rows = await log.pick(state.channel_id, seqs)
     states = await projections.message_states(state.channel_id, seqs, viewer_id="")
+    targets: dict[int, Target | None] = {}
+    for first in range(0, len(seqs), PICKED_ROWS):
+        # A few at a time: a batch may be about hundreds of messages of the largest size.
+        rows = await log.pick(state.channel_id, seqs[first : first + PICKED_ROWS])
+        targets |= _targets_of(rows, states)
+    return targets
+
+
+def _targets_of(rows: Sequence[Row], states: MessageStates) -> dict[int, Target | None]:
     targets: dict[int, Target | None] = {}
     for event in (codec.event_of(row) for row in rows if row.is_message):
         if not isinstance(event.body, MessagePosted):
