@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from datetime import date
 from typing import ClassVar
 
@@ -19,8 +20,9 @@ from parley_cli.credentials import LogIn
 from parley_cli.global_options import GlobalOptions
 from parley_cli.tui.composer import Composer
 from parley_cli.tui.deeds import Deeds
-from parley_cli.tui.dialogs import Confirm, Show
+from parley_cli.tui.dialogs import Show
 from parley_cli.tui.help_text import HELP
+from parley_cli.tui.message_deeds import MessageDeeds
 from parley_cli.tui.message_list import MessageList
 from parley_cli.tui.model import actions as act
 from parley_cli.tui.model import panels
@@ -28,7 +30,6 @@ from parley_cli.tui.model.commands import LoadMembers
 from parley_cli.tui.model.inbox import neighbour
 from parley_cli.tui.model.layout import View
 from parley_cli.tui.model.member import may_manage
-from parley_cli.tui.model.message import Pending
 from parley_cli.tui.model.reduce import reduce
 from parley_cli.tui.model.state import NEW_MESSAGE, State
 from parley_cli.tui.port import OpenSession
@@ -40,6 +41,9 @@ _PAINT_SECONDS = 0.03
 """However much happens, the screen is drawn at most so often."""
 
 _NARROW_CELLS = 76
+
+# The terminal is left as it was found, also when it is closed from outside.
+_LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 # With priority, because the text area uses some of these keys itself.
 _MAIN_KEYS = {
@@ -58,7 +62,7 @@ _MAIN_KEYS = {
 _MAIN_ACTIONS = frozenset(action.partition("(")[0] for action in _MAIN_KEYS.values())
 
 
-class ChatApp(Deeds, App[None]):
+class ChatApp(Deeds, MessageDeeds, App[None]):
     """`parley chat`. `open_session` makes the session of a log-in; `options` say which one comes first."""
 
     CSS_PATH = "chat.tcss"
@@ -103,12 +107,18 @@ class ChatApp(Deeds, App[None]):
 
     def on_mount(self) -> None:
         """Begin."""
+        if not self.is_headless:
+            for number in _LEAVE_SIGNALS:
+                asyncio.get_running_loop().add_signal_handler(number, self.call_later, self.action_leave)
         self._focus(self.query_one("#inbox"))
         self.begin_session()
         self.paint()
 
     async def on_unmount(self) -> None:
         """However the window closes, the session ends with it."""
+        if not self.is_headless:
+            for number in _LEAVE_SIGNALS:
+                asyncio.get_running_loop().remove_signal_handler(number)
         await self.end_session()
 
     def begin_session(self) -> None:
@@ -266,9 +276,10 @@ class ChatApp(Deeds, App[None]):
         """Show a conversation, ready to write."""
         self._inbox_open = False
         self.dispatch(act.Open(channel_id))
-        self._focus_composer()
+        self.focus_composer()
 
-    def _focus_composer(self) -> None:
+    def focus_composer(self) -> None:
+        """What is typed next is a message."""
         composer = self.screen_stack[0].query_one(Composer)
         composer.disabled = self.state.current is None
         self._focus(composer)
@@ -314,7 +325,7 @@ class ChatApp(Deeds, App[None]):
         self._inbox_open = not self._inbox_open
         inbox = self.query_one("#inbox", RowView)
         if inbox.has_focus:
-            self._focus_composer()
+            self.focus_composer()
         else:
             inbox.display = True
             if inbox.cursor is None or self.state.channel_id is not None:
@@ -332,7 +343,7 @@ class ChatApp(Deeds, App[None]):
                 # How far everybody has read is told to nobody: it is asked when somebody wants to see it.
                 self.session.submit(LoadMembers(self.state.channel_id))
         elif self.state.current is not None:
-            self._focus_composer()
+            self.focus_composer()
         self.schedule_paint()
 
     def action_step_back(self) -> None:
@@ -350,7 +361,7 @@ class ChatApp(Deeds, App[None]):
         elif state.told:
             self.dispatch(act.Told(""))
         if state.current is not None:
-            self._focus_composer()
+            self.focus_composer()
 
     def action_neighbour(self, by: int) -> None:
         """Open the conversation above or below."""
@@ -373,53 +384,3 @@ class ChatApp(Deeds, App[None]):
         self._focus(self.query_one(MessageList))
         if self.state.selected is None:
             self.dispatch(act.Step(0))
-
-    def action_step(self, by: int) -> None:
-        """Select the message above or below."""
-        self.dispatch(act.Step(by))
-
-    def action_unfold(self) -> None:
-        """Show a long message whole, fold it again; a refused one is sent again."""
-        chosen = self.state.selected
-        if isinstance(chosen, Pending) and chosen.trouble:
-            self.dispatch(act.Retry(chosen.client_message_id, parley.new_id(), now_ms()))
-        elif chosen is not None:
-            self.dispatch(act.Unfold(chosen.key))
-
-    def action_edit(self) -> None:
-        """Edit the selected message."""
-        self.dispatch(act.BeginEdit())
-        if self.state.composing.edit_seq:
-            self._focus_composer()
-
-    def action_reply(self) -> None:
-        """Answer the selected message."""
-        self.dispatch(act.BeginReply())
-        if self.state.composing.reply_to_seq:
-            self._focus_composer()
-
-    def action_thread(self) -> None:
-        """Show the thread of the selected message."""
-        self.dispatch(act.OpenThread())
-        self._focus_composer()
-
-    def action_pin(self) -> None:
-        """Pin the selected message, or take the pin away."""
-        self.dispatch(act.Pin())
-
-    def action_react_again(self) -> None:
-        """Put the emoji used last on the selected message, or take it off."""
-        self.dispatch(act.React())
-
-    async def action_delete(self) -> None:
-        """Delete the selected message, once the user has confirmed it."""
-
-        def answered(sure: bool | None) -> None:
-            if sure:
-                self.dispatch(act.Delete())
-
-        chosen = self.state.selected
-        if isinstance(chosen, Pending):
-            self.dispatch(act.Delete())
-        elif chosen is not None:
-            await self.push_screen(Confirm("Delete this message for everybody?"), answered)

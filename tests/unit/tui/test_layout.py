@@ -98,7 +98,7 @@ _HOSTILE = st.text(max_size=60) | st.sampled_from(
 def test_no_line_is_too_wide_and_none_steers_the_terminal(
     text: str, name: str, emoji: str, width: int
 ) -> None:
-    """Texts, names and reactions of strangers. Planted: a reaction that was not made safe."""
+    """Texts, names and reactions of strangers. Planted: a name that went into a head as it came."""
     items = (
         Message(1, "b", text, NOON_MS, reactions=(Reaction(emoji, 1, False),), pinned=True),
         Message(2, "a", text, NOON_MS, reply_to_seq=1, thread_root_seq=1),

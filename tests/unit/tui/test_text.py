@@ -25,7 +25,7 @@ def test_wrapping_keeps_every_letter_and_the_width(text: str, width: int) -> Non
 
 @given(_TEXTS, st.integers(0, 40))
 def test_a_clipped_text_fits_and_begins_alike(text: str, width: int) -> None:
-    """Planted: an ellipsis added to a full line was one cell too many."""
+    """Planted: an ellipsis behind a first letter of two cells."""
     line = clip(text, width)
     assert cell_len(line) <= width
     assert text.startswith(line.removesuffix("…").rstrip())

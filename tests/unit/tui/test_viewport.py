@@ -93,7 +93,7 @@ def test_the_window_never_leaves_the_column(heights: list[int], window: int, top
 
 @given(_HEIGHTS, _WINDOW, st.data())
 def test_a_selected_message_is_in_the_window(heights: list[int], window: int, data: st.DataObject) -> None:
-    """Whole, or its head where it is higher than the window. Planted: `<` for `<=` in the comparison."""
+    """Whole, or its head where it is higher than the window. Planted: no look at the lower edge."""
     column = _column(heights)
     number = data.draw(st.integers(0, len(column) - 1))
     top = data.draw(st.integers(0, last_top(column, window)))
