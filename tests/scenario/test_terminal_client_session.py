@@ -158,7 +158,7 @@ async def test_a_group_that_one_is_taken_out_of_closes(
 async def test_changes_that_happen_while_a_page_is_under_way_are_seen(
     node: NodeProcess, people: dict[str, parley.Tokens]
 ) -> None:
-    """Edits and deletions race the first page. Planted: a log made after its page missed them."""
+    """Edits and deletions race the first page; the unit tests of `Log` make the race certain."""
     async with (
         parley.connect(node.address, token=people["bob"]) as bob,
         screen_of(node, "alice") as screen,

@@ -161,10 +161,12 @@ class ChatApp(Deeds, MessageDeeds, App[None]):
 
     def dispatch(self, action: act.Action) -> None:
         """Let the model decide about what happened, ask for what it wants, and show it soon."""
-        self.state, commands = reduce(self.state, action)
+        before = self.state
+        self.state, commands = reduce(before, action)
         for command in commands:
             self.session.submit(command)
-        self.schedule_paint()
+        if self.state is not before:
+            self.schedule_paint()
 
     def schedule_paint(self) -> None:
         """Paint soon, once for all that happens until then."""
@@ -250,9 +252,7 @@ class ChatApp(Deeds, MessageDeeds, App[None]):
         if event.at_end != self.state.at_end:
             self.dispatch(act.Looking(event.at_end, self.state.focused))
         if event.near_top:
-            conversation = self.state.conversation
-            if conversation is not None and not (conversation.complete or conversation.loading):
-                self.dispatch(act.TopNear())
+            self.dispatch(act.TopNear())
 
     @on(MessageList.Clicked)
     def message_clicked(self, event: MessageList.Clicked) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -221,8 +222,9 @@ async def test_texts_names_and_titles_of_strangers_are_shown_not_obeyed() -> Non
             act.MembersCame("c", (Member("x", evil, "member"),)),
             act.Told(evil, bad=True),
         )
+        await window.shows(f"! {shown}")
         await window.pilot.press("f3", "escape", "ctrl+p", "up", "r")
-        screen = await window.shows("ANSWERING")
+        screen = await window.shows(f"ANSWERING {shown} (Esc: stop): {shown}", f"#{shown} · 1 members")
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", screen)
         lines = screen.splitlines()
         assert sum(shown in line for line in lines) >= 4, screen
@@ -326,18 +328,17 @@ async def test_the_mouse_selects_scrolls_and_opens() -> None:
 
 
 async def test_a_huge_paste_and_a_huge_message_do_not_freeze_the_window() -> None:
-    """100,000 letters each way. Planted: wrapping all of it for each look took seconds."""
+    """100,000 letters each way, and keys between them. Planted: a look that measured cell by cell."""
     huge = "긴 글 " * 25_000
     async with opened(*messages(1, 1, huge)) as window:
         await window.shows("characters: Enter shows all")
         composer = window.app.query_one(Composer)
         composer.insert(huge)
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = time.process_time()
         for _ in range(3):
             await window.pilot.press("x")
             await window.tell(act.NewsCame(GROUP, messages(2, 2)))
-        assert loop.time() - begun < 10
+        assert time.process_time() - begun < 5
         await window.pilot.press("enter")
         await window.shows("A message has at most 100,000 characters")
         assert window.asked(ask.Post) == []

@@ -67,7 +67,9 @@ def test_what_is_on_its_way_and_what_was_refused_say_so() -> None:
 
 
 def test_a_long_message_is_folded_until_all_is_asked_for() -> None:
-    """100,000 characters. Planted: wrapping everything before folding took a second for each look."""
+    """100,000 characters, or many short lines. Planted: a fold by characters alone left the lines open."""
+    many = with_news(Conversation("c", complete=True), [Message(1, "b", "line\n" * 500, NOON_MS)])
+    assert len(_text(Layout().blocks(many, VIEW))) == FOLD_LINES + 4
     conversation = with_news(Conversation("c", complete=True), [Message(1, "b", "긴 글 " * 25_000, NOON_MS)])
     folded = _text(Layout().blocks(conversation, VIEW))
     assert len(folded) == FOLD_LINES + 4 and "100,000 characters: Enter shows all" in folded[-1]
