@@ -9,7 +9,7 @@ from parley_server.backends.sqlite.database import ChatDatabase
 from parley_server.backends.sqlite.folder import DataFolder
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.projections import SqliteProjections
-from parley_server.backends.sqlite.rebuild import rebuild
+from parley_server.backends.sqlite.rebuild import catch_up_all, rebuild
 from parley_server.chat.erasure import Eraser
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ async def compact_folder(data: Path) -> None:
     Needs as much free disk as the files have, twice. Raises as `rebuild_folder`.
     """
     async with _stopped(data) as database:
-        await Eraser(SqliteMessageLog(database), SqliteProjections(database)).sweep()
+        message_log, projections = SqliteMessageLog(database), SqliteProjections(database)
+        await catch_up_all(message_log, projections)
+        await Eraser(message_log, projections).sweep()
         await database.compact()
 
 

@@ -54,8 +54,9 @@ from parley_server.backends.sqlite.folder import DataFolderInUse as DataFolderIn
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.positions import SqlitePositions
 from parley_server.backends.sqlite.projections import SqliteProjections
+from parley_server.backends.sqlite.rebuild import catch_up_all
 from parley_server.chat.account_end import AccountEnd
-from parley_server.chat.activation import ActivationLimits, catch_up
+from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.administration import Administration
 from parley_server.chat.catch_up import CatchUp
 from parley_server.chat.channel_state import ChannelLimits
@@ -80,7 +81,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BEHIND_PAGE = 1000
 ERASE_EVERY_SECONDS = 60.0
 
 DATA_UNUSABLE: tuple[type[Exception], ...] = (
@@ -123,7 +123,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         message_log = SqliteMessageLog(database)
         projections = SqliteProjections(database)
         positions = SqlitePositions(database)
-        await _catch_up_all(message_log, projections)
+        await catch_up_all(message_log, projections)
         accounts = await SqlAccounts.open(_sqlite_url(folder.accounts_database))
         stack.push_async_callback(accounts.close)
 
@@ -319,18 +319,6 @@ async def _running(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _catch_up_all(message_log: SqliteMessageLog, projections: SqliteProjections) -> None:
-    """Apply what the logs hold beyond the projections, before anybody reads.
-
-    A power cut takes what was projected last, though not what was committed: an acknowledged message would be
-    missing from inboxes until somebody wrote to its channel again.
-    """
-    limits = ActivationLimits()
-    while channel_ids := await projections.behind(limit=BEHIND_PAGE):
-        for channel_id in channel_ids:
-            await catch_up(channel_id, message_log, projections, limits)
 
 
 async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -> str:

@@ -69,6 +69,17 @@ async def test_a_folder_is_rebuilt_and_compacted(tmp_path: Path) -> None:
     await database.close()
 
 
+async def test_a_compaction_erases_what_was_committed_and_not_projected(tmp_path: Path) -> None:
+    """As a node that was killed leaves it, or a rebuild. Planted: only what was due already was erased; found
+    by the canary.
+    """
+    await written(tmp_path)
+    await compact_folder(tmp_path)
+    held = _bytes_of(tmp_path)
+    assert b"kept" in held
+    assert b"canary" not in held
+
+
 async def test_a_folder_that_is_in_use_or_empty_is_left_alone(tmp_path: Path) -> None:
     """Nothing is made where there was nothing, and nobody's node is disturbed."""
     with pytest.raises(FileNotFoundError, match="holds no Parley data"):

@@ -1,4 +1,4 @@
-"""Deriving all projections of `chat.db` anew from its logs."""
+"""Deriving the projections of `chat.db` from its logs: what is missing, or all anew."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from parley_server.backends.sqlite.projections import SqliteProjections
 
 _CHANNELS_AT_ONCE: Final = 10_000
+
+
+async def catch_up_all(message_log: SqliteMessageLog, projections: SqliteProjections) -> None:
+    """Apply what the logs hold beyond the projections: before anybody reads, or erases what is due.
+
+    A power cut takes what was projected last, though not what was committed: an acknowledged message would be
+    missing from inboxes until somebody wrote to its channel again, and a deletion would not be due.
+    """
+    limits = ActivationLimits()
+    while channel_ids := await projections.behind(limit=_CHANNELS_AT_ONCE):
+        for channel_id in channel_ids:
+            await catch_up(channel_id, message_log, projections, limits)
 
 
 async def rebuild(
