@@ -368,7 +368,9 @@ class MessageEdited(_message.Message):
     mention_all: _builtins.bool
     """True if it now calls everybody."""
     superseded: _builtins.bool
-    """True if a later event replaced or deleted this content, which is therefore not here: pass over the event."""
+    """True if a later event replaced or deleted this content, which is therefore not here: the message counts as
+    edited by this event, and what it holds stays as it is.
+    """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The new attributes."""

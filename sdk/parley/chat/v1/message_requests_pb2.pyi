@@ -519,7 +519,9 @@ class Change(_message.Message):
     create_time_ms: _builtins.int
     """When the server took it, in milliseconds since 1970-01-01 UTC."""
     duplicate: _builtins.bool
-    """True if it held already: an earlier call with this client_message_id made it, or somebody else did."""
+    """True if it held already: an earlier call with this client_message_id made it, or somebody else did. Of the
+    latter no trace is left, so a repeat much later may find that it has to be made.
+    """
     def __init__(
         self,
         *,
