@@ -68,6 +68,8 @@ async def _rates(
 async def _stalled(
     tmp_path: Path, *, stalled: int, seconds: float, per_second: float, growth_limit_bytes: int
 ) -> None:
+    # The loop's debugging would make this process, and not the node, what the healthy reader waits for.
+    asyncio.get_running_loop().set_debug(False)
     # Whoever only reads, or not even that, must not be taken for gone.
     node = NodeProcess(tmp_path / "node", {"sessions.lease_seconds": 600}, (CHEAP_PASSWORDS,))
     await node.start()
