@@ -210,8 +210,8 @@ def check_page(screens: dict[str, str]) -> None:
 async def test_two_people_chat_through_a_restart_of_the_server(
     tmux: Tmux, node: NodeProcess, tmp_path: Path
 ) -> None:
-    """Planted, each caught here: a place counted in lines from the top (history moved the reader), an outbox
-    that a restart emptied, an edit shown as a new message, a cursor counted in letters instead of cells.
+    """Caught here before they were mended: a reader thrown back to the end by the next paint, F6 taken by the
+    text area, keys typed ahead that went to the window before, a deleted text that stayed in the inbox.
     """
     tokens = await _log_in(tmp_path / "home", node, "alice", "bob", "carol")
     alice, bob = await tmux.two_panes((_chat(node, "alice"), _chat(node, "bob")), 100, 26)

@@ -98,6 +98,9 @@ def test_a_message_that_arrived_is_not_on_its_way_any_more_in_either_order() -> 
         assert state.conversation is not None
         assert state.conversation.pending == ()
         assert [item.seq for item in state.conversation.items] == [1, 2]
+    state, _ = after(opened(), act.Submit("hi", "id0", NOW_MS), act.Submit("hi", "id1", NOW_MS), news)
+    assert state.conversation is not None
+    assert [each.client_message_id for each in state.conversation.pending] == ["id0"]
 
 
 def test_a_refused_message_says_why_and_goes_out_again_under_a_new_id() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -24,6 +24,7 @@ def test_wrapping_keeps_every_letter_and_the_width(text: str, width: int) -> Non
 
 
 @given(_TEXTS, st.integers(0, 40))
+@example("안a", 2)
 def test_a_clipped_text_fits_and_begins_alike(text: str, width: int) -> None:
     """Planted: an ellipsis behind a first letter of two cells."""
     line = clip(text, width)
