@@ -7,6 +7,7 @@ from dataclasses import replace
 from parley_cli.tui.model import actions as act
 from parley_cli.tui.model import commands as ask
 from parley_cli.tui.model.connection import Connection
+from parley_cli.tui.model.conversation import HELD_LIMIT, RESTING_LIMIT
 from parley_cli.tui.model.inbox import InboxLine
 from parley_cli.tui.model.member import Member
 from parley_cli.tui.model.message import Message, Pending, Reaction
@@ -194,6 +195,16 @@ def test_as_many_conversations_are_kept_as_the_limit_says() -> None:
     assert len(state.conversations) <= CONVERSATIONS_LIMIT + 1
     assert ("c", 0) in state.conversations
     assert ask.Forget(("d0", 0), 0) in commands
+
+
+def test_a_reader_far_above_a_busy_end_loses_the_place_not_the_memory() -> None:
+    """Planted: only those who follow the end were bounded."""
+    state, _ = after(opened(message(1)), act.Looking(False, True))
+    flood = tuple(message(seq) for seq in range(2, 2 * HELD_LIMIT + 2))
+    state, commands = after(state, act.NewsCame(("c", 0), flood))
+    assert state.conversation is not None and len(state.conversation.items) == RESTING_LIMIT
+    assert commands == [ask.Forget(("c", 0), state.conversation.items[0].seq)]
+    assert "your place was given up" in state.told
 
 
 def test_a_too_long_message_is_refused_here_with_its_length() -> None:

@@ -11,6 +11,7 @@ from parley_cli.tui.model import inbox as inboxes
 from parley_cli.tui.model.commands import Command, Forget, LoadMembers, LoadPage, MarkRead
 from parley_cli.tui.model.compose import compose
 from parley_cli.tui.model.conversation import (
+    HELD_LIMIT,
     Conversation,
     ConversationKey,
     rested,
@@ -194,6 +195,14 @@ def _with_news(state: State, key: ConversationKey, items: tuple[Logged, ...]) ->
         kept = {each: held for each, held in state.conversations.items() if each != key}
         why = "This thread is very long. It was closed; opened again it shows its end."
         return replace(state, conversations=kept, told=why), [*commands, Forget(key, 0)]
+    if len(conversation.items) > 2 * HELD_LIMIT:
+        # Whoever reads far above the end of a busy channel loses the place, not the memory of the machine.
+        conversation = rested(conversation)
+        state, commands = _reading(_still_composing(state.with_conversation(conversation)))
+        if key == state.current:
+            why = "So much has come since that your place was given up. Older messages: scroll up."
+            state = replace(state, told=why)
+        return state, [*commands, Forget(key, conversation.oldest_seq)]
     return _reading(_still_composing(state.with_conversation(conversation)))
 
 
