@@ -224,6 +224,24 @@ class TestTimes:
             await peer.trailers(3)
         assert server.partial_bytes == 0
 
+    async def test_a_slow_body_of_other_kinds(self, start_server: StartServer) -> None:
+        """A raw method with one request, and a request that is not gRPC: neither waits for ever. Planted:
+        with the waiting not noted, both did.
+        """
+        quiet = parley_wire.RawMethod(Quiet, request_streaming=False)
+        server, address = await start_server(
+            lambda server: server.add_registered_method_handlers(SERVICE, {"Raw": quiet}),
+            options=quick(request_seconds=0.1),
+        )
+        async with SocketPeer(address) as peer:
+            peer.shake_hands()
+            peer.request(1, "Raw")
+            assert b"grpc-status\x014" in (await peer.trailers(1)).payload
+            fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/")]
+            peer.write(frames.headers(3, encode(fields), end_stream=False))
+            assert (await peer.until(frames.RST_STREAM, 3)).code == ErrorCode.CANCEL
+        await until(lambda: server.calls == 0)
+
     async def test_keep_alive(self, start_server: StartServer) -> None:
         """Pinged when silent; closed when the answer does not come."""
         options = quick(keepalive_seconds=0.1, keepalive_timeout_seconds=0.2)
@@ -458,6 +476,25 @@ class TestLimits:
             await call(address)
         assert raised.value.code() is grpc.StatusCode.INTERNAL
         assert "not asynchronous" in caplog.text
+
+
+class Quiet:
+    """A raw handler that does nothing."""
+
+    def __init__(self, call: parley_wire.RawCall) -> None:
+        """The call is of no interest."""
+
+    def received(self, message: bytes) -> None:
+        """Nor is what comes."""
+
+    def writable(self) -> None:
+        """Nothing was sent."""
+
+    def half_closed(self) -> None:
+        """It waits for nothing."""
+
+    def closed(self) -> None:
+        """It holds nothing."""
 
 
 class Clumsy:

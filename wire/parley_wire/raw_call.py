@@ -55,6 +55,8 @@ class RawCall(Call):
         self._over = False
         # How many request messages may still come; -1 for any number.
         self._messages_left = -1 if request_streaming else 1
+        if not request_streaming:
+            connection.server.await_request(self)
 
     def serve(self, handler: RawHandler) -> None:
         """Begin: the handler gets everything from now on. The connection calls this once."""
@@ -137,6 +139,8 @@ class RawCall(Call):
                 if self._messages_left == 0:
                     raise CallFault(grpc.StatusCode.UNIMPLEMENTED, "this method takes one request")
                 self._messages_left -= 1
+                if self._messages_left == 0:
+                    self._connection.server.request_over(self)
                 handler.received(message)
             if end_stream:
                 if self._partial_bytes:
@@ -153,10 +157,15 @@ class RawCall(Call):
         if self._over:
             return
         self._over = self._ending = True
+        self._connection.server.request_over(self)
         self._release()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.closed()
+
+    def give_up_waiting(self) -> None:
+        """The one request took too long to come."""
+        self.close(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
 
     def _deadline_passed(self) -> None:
         self._deadline = None

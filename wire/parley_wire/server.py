@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 import grpc.aio
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 
     from parley_wire.handlers import Handler
     from parley_wire.request import Request
-    from parley_wire.servicer_call import ServicerCall
 
 _AGE_JITTER = 0.1
 _SWEEP_AT_ONCE = 200
+
+
+class AwaitsRequest(Protocol):
+    """A call whose request must come in time."""
+
+    def give_up_waiting(self) -> None:
+        """It did not."""
+        ...
 
 
 class Server(grpc.aio.Server):
@@ -61,7 +68,7 @@ class Server(grpc.aio.Server):
         self._connections: set[ServerConnection] = set()
         self._addresses: dict[str, int] = {}
         # Calls whose one request has not come yet, oldest first.
-        self._awaited: dict[ServicerCall, float] = {}
+        self._awaited: dict[AwaitsRequest, float] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._stopping = False
@@ -192,11 +199,11 @@ class Server(grpc.aio.Server):
         """How responses to this request are compressed unless its handler says otherwise."""
         return self._encoding if self._encoding in request.accepts else "identity"
 
-    def await_request(self, call: ServicerCall) -> None:
+    def await_request(self, call: AwaitsRequest) -> None:
         """The call's only request must come in time."""
         self._awaited[call] = self.loop.time()
 
-    def request_over(self, call: ServicerCall) -> None:
+    def request_over(self, call: AwaitsRequest) -> None:
         """It came, or the call ended."""
         self._awaited.pop(call, None)
 

@@ -362,16 +362,23 @@ class _NotGrpc:
         self._connection = connection
         self._stream = stream
         self._status = status
+        connection.server.await_request(self)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         """Its body is of no interest."""
         core = self._connection.core
         core.consumed(self._stream, len(data))
         if end_stream:
+            self._connection.server.request_over(self)
             core.sender.headers(self._stream, not_grpc_block(self._status), end_stream=False)
             core.sender.data(self._stream, NOT_GRPC_TEXT)
             core.sender.end(self._stream, b"")
             self._connection.schedule()
+
+    def give_up_waiting(self) -> None:
+        """It took too long."""
+        self._connection.core.reset(self._stream, ErrorCode.CANCEL)
+        self._connection.schedule()
 
     def on_cut(self, code: ErrorCode) -> None:
         """Nothing depends on it."""
@@ -381,6 +388,7 @@ class _NotGrpc:
 
     def on_closed(self) -> None:
         """It counts no more."""
+        self._connection.server.request_over(self)
         self._stream.owner = None
         self._connection.server.calls -= 1
 
