@@ -238,6 +238,14 @@ class ChatApp(Deeds, MessageDeeds, App[None]):
         """The terminal has another size."""
         self.schedule_paint()
 
+    def on_key(self, event: events.Key) -> None:
+        """Typing in a list is writing a message, too."""
+        in_list = isinstance(self.screen_stack[0].focused, RowView) and len(self.screen_stack) < 2
+        if in_list and event.is_printable and event.character and self.state.current is not None:
+            event.stop()
+            self.focus_composer()
+            self.screen_stack[0].query_one(Composer).insert(event.character)
+
     def on_app_focus(self, event: events.AppFocus) -> None:
         """Somebody looks at the terminal again."""
         self.dispatch(act.Looking(self.state.at_end, True))

@@ -196,6 +196,15 @@ async def test_enter_sends_and_other_enters_make_lines() -> None:
         assert len(keys) == 1 and keys[0] in NEW_LINE_KEYS, sequence
 
 
+async def test_typing_in_a_list_is_writing() -> None:
+    """The window opens on the list of conversations; what is typed there went nowhere once."""
+    async with opened() as window:
+        await window.pilot.press("f2", "h", "i", "enter")
+        await window.until(lambda: bool(window.asked(ask.Post)))
+        (post,) = window.asked(ask.Post)
+        assert isinstance(post, ask.Post) and post.pending.text == "hi"
+
+
 async def test_a_name_is_completed_and_the_cursor_stands_behind_it() -> None:
     async with opened() as window:
         await window.pilot.press("안", "space", "@", "b")
