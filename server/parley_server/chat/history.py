@@ -145,11 +145,16 @@ class History:
         shown = await self._presenter.present(
             member.channel_id, rows, viewer_id=member.user_id, limit_bytes=limit_bytes
         )
+        now: MemberRow | None = member
         if member.role is not None:
+            # Asked again: who left since may not be shown what the messages became after that.
+            now = await self._projections.member(member.channel_id, member.user_id)
+        if now is None:
+            raise channel_not_found()
+        if now.role is not None:
             return shown
-        return tuple(
-            _of_former(row, member.windows[-1].to_seq or 0) if row.is_message else row for row in shown
-        )
+        last_seq = now.windows[-1].to_seq or 0
+        return tuple(_of_former(row, last_seq) if row.is_message else row for row in shown)
 
     async def _shown(self, member: MemberRow, page: HistoryPage) -> HistoryPage:
         rows = await self._present(member, page.rows, limit_bytes=self._page_limit_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,11 @@ from parley_server.chat.event import (
 )
 from parley_server.chat.history import History
 from parley_server.testing.projected_log import LogWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from parley_server.ports.projections import MessageStates
 
 FROM_JOINING, FROM_START = HistoryVisibility.FROM_JOINING, HistoryVisibility.FROM_START
 
@@ -247,3 +253,36 @@ async def test_a_former_member_is_not_told_what_was_written_after_leaving() -> N
     assert not [row for row in events.rows if b"behind" in row.event]
     now = event_pb2.Event.FromString(await history.message("ann", "c", edited_after.seq))
     assert now.message.text == "two, behind bob's back"
+
+
+class LeavesMeanwhile(MemoryProjections):
+    """Bob is removed, and what ann wrote is edited, while a page for bob is being made."""
+
+    later: Sequence[Event] = ()
+
+    async def message_states(self, channel_id: str, seqs: Sequence[int], *, viewer_id: str) -> MessageStates:
+        later, self.later = self.later, ()
+        if later:
+            await self.apply(channel_id, later)
+        return await super().message_states(channel_id, seqs, viewer_id=viewer_id)
+
+
+async def test_who_is_removed_while_a_page_is_made_does_not_see_what_came_after() -> None:
+    """Planted once: with the membership asked only at the beginning, bob read the edit that was made after
+    the removal.
+    """
+    log, projections = MemoryMessageLog(), LeavesMeanwhile()
+    written = LogWriter("c")
+    written.join("ann", Role.OWNER)
+    written.join("bob")
+    said = written.say("for both")
+    before = len(written.events)
+    written.add(MemberChanged("bob", MemberChange.REMOVED, None))
+    written.add(MessageEdited(said.seq, "canary"))
+    await log.append("c", 0, [codec.row_of(event) for event in written.events], b"1" * 16)
+    await projections.apply("c", written.events[:before])
+    projections.later = written.events[before:]
+    history = History(log, projections, page_limit_bytes=1 << 20)
+    page = await history.messages("bob", "c", before_seq=0, limit=10)
+    assert [row.seq for row in page.rows] == [said.seq]
+    assert b"canary" not in page.rows[0].event
