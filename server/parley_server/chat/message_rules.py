@@ -122,6 +122,13 @@ def check_emoji(emoji: str) -> Refusal | None:
     return None
 
 
+def change_digest(kind: str, *fields: str) -> bytes:
+    """32 bytes that identify a change of a message. No message that is sent has the digest of a change: it
+    begins with a length that no field can have.
+    """
+    return hashlib.sha256(b"\xff" * 8 + digest_of(kind, *fields)).digest()
+
+
 def digest_of(*fields: str) -> bytes:
     """32 bytes that identify a content: SHA-256 over the fields, each preceded by its length so that none can
     run into the next.

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from parley_runtime.refusal import Refusal, channel_not_found, invalid_field
 from parley_server.chat import client_id, codec
 from parley_server.chat.command import DeleteMessage, EditMessage, Forbidden, Pin, PostMessage, React
-from parley_server.chat.message_rules import Content, check_content, check_emoji, digest_of
+from parley_server.chat.message_rules import (
+    Content,
+    change_digest,
+    check_content,
+    check_emoji,
+    digest_of,
+)
 from parley_server.ports.positions import Positions, ReadMark
 
 if TYPE_CHECKING:
@@ -87,7 +93,7 @@ class Messages:
         command = EditMessage(
             user_id,
             client_message_id,
-            digest_of("edit", str(seq), *content.fields()),
+            change_digest("edit", str(seq), *content.fields()),
             seq,
             content.text,
             content.sorted_attributes(),
@@ -102,7 +108,7 @@ class Messages:
         """Queue a deletion, as `post` does. Somebody who blocked or is blocked may still take back."""
         self._check(channel_id, client_message_id)
         targets = _target(seq)
-        command = DeleteMessage(user_id, client_message_id, digest_of("delete", str(seq)), seq)
+        command = DeleteMessage(user_id, client_message_id, change_digest("delete", str(seq)), seq)
         return await self._submit(channel_id, command, targets, though_blocked=True)
 
     async def react(
@@ -113,7 +119,7 @@ class Messages:
         if (refusal := check_emoji(emoji)) is not None:
             raise refusal
         targets = _target(seq)
-        digest = digest_of("react", str(seq), emoji, str(added))
+        digest = change_digest("react", str(seq), emoji, str(added))
         command = React(user_id, client_message_id, digest, seq, emoji, added)
         return await self._submit(channel_id, command, targets)
 
@@ -123,7 +129,7 @@ class Messages:
         """Queue a pin, or that it goes, as `post` does."""
         self._check(channel_id, client_message_id)
         targets = _target(seq)
-        digest = digest_of("pin", str(seq), str(pinned))
+        digest = change_digest("pin", str(seq), str(pinned))
         return await self._submit(channel_id, Pin(user_id, client_message_id, digest, seq, pinned), targets)
 
     def _check(self, channel_id: str, client_message_id: str, content: Content | None = None) -> None:

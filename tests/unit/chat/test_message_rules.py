@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_runtime.refusal import Reason
-from parley_server.chat.message_rules import Content, check_content, check_emoji, digest_of, is_visible
+from parley_server.chat.message_rules import (
+    Content,
+    change_digest,
+    check_content,
+    check_emoji,
+    digest_of,
+    is_visible,
+)
 
 LIMIT = 100_000
 
@@ -130,3 +137,9 @@ def test_new_kinds_of_content_keep_old_digests() -> None:
     assert digest_of(*Content("x", {"b": "2", "a": "1"}).fields()) == digest_of("x", "a", "1", "b", "2")
     assert Content("x", mentions=["u"]).fields() != Content("x", mentions=["v"]).fields()
     assert Content("x", mention_all=True).fields() != Content("x").fields()
+
+
+def test_no_message_has_the_digest_of_a_change() -> None:
+    """A text "pin" with an attribute that looked like the rest passed for the pin of a message once."""
+    assert change_digest("pin", "5", "True") != digest_of(*Content("pin", {"5": "True"}).fields())
+    assert change_digest("pin", "5", "True") != change_digest("pin", "5", "False")
