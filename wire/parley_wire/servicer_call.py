@@ -248,6 +248,9 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         except (ValueError, TypeError) as error:
             behaviour.log.error("trailing metadata of %s: %s", self._request.path, error)
             self._end(grpc.StatusCode.UNKNOWN, "the trailing metadata cannot be sent")
+        # The handler is through, though its task ends a tick later: by then the client may have read the
+        # answer and sent the next request, for which there must be room.
+        self._connection.core.release(self._stream)
         self._finished()
 
     def _fail(self, code: grpc.StatusCode, details: str) -> None:
