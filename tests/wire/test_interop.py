@@ -203,8 +203,8 @@ async def test_nghttp(start_server: StartServer, tmp_path: Path) -> None:
 async def test_h2load(
     start_server: StartServer, tmp_path: Path, requests: int, connections: int, streams: int
 ) -> None:
-    """Every request succeeds, at the limit of streams too. Found by this: a stream counted until its handler's
-    task was through, so that the answer could be read, and the next request refused, before that.
+    """Every request succeeds, at the limit of streams too. Found by this: a stream counted until its
+    handler's task was through, so that the answer could be read, and the next request refused, before that.
     """
     h2load = program("h2load")
     _, address = await start_server(EchoService().add_to)
