@@ -108,6 +108,9 @@ class StreamRequests:
             text = f"The server failed. Report this id to its operators: {error_id}"
             reply.error.CopyFrom(status_of(Refusal(Reason.INTERNAL, text)))
         self._services.metrics.stream_requests.labels(kind, code).inc()
+        # Who reads the reply may send the next request before this task is quite through.
+        if (task := asyncio.current_task()) is not None:
+            self._tasks.discard(task)
         self._reply(reply)
 
     async def _serve(self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply) -> None:
