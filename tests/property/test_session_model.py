@@ -415,7 +415,8 @@ def test_a_planted_bug_is_found(
             StreamMachine,
             settings=settings(
                 TestStreamMachine.settings,
-                max_examples=1500,
+                # Sets of text are walked in another order in every process, so this is no fixed search.
+                max_examples=6000,
                 phases=[HypothesisPhase.generate],
                 database=None,
                 derandomize=True,
