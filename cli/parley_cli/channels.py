@@ -55,7 +55,7 @@ def _row(entry: parley.InboxEntry, label: str, names: Names, now_ms: int) -> lis
     last = entry.last_message
     return [
         neutral_line(label),
-        str(entry.unread_count),
+        f"{entry.unread_count} (muted)" if entry.mute_until_ms else str(entry.unread_count),
         clock_text(last.create_time_ms, now_ms, None) if last else "",
         preview(_last_text(last, names), _PREVIEW_CELLS) if last else "",
         entry.channel.channel_id,
@@ -77,5 +77,6 @@ def _fields(entry: parley.InboxEntry, label: str, names: Names) -> dict[str, obj
         "head_seq": entry.channel.head_seq,
         "read_seq": entry.read_seq,
         "unread_count": entry.unread_count,
+        "mute_until_ms": entry.mute_until_ms,
         "last_message": event_fields(entry.last_message, names) if entry.last_message else None,
     }

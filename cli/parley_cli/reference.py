@@ -60,10 +60,10 @@ empty), `pinned`, `reactions` (`emoji`, `count`, `own`), `reply_count` |
 | `unknown` | none: the server is newer than this command |
 
 `channels` writes `channel_id`, `label`, `kind`, `title`, `peer`, `member_count`, `head_seq`, `read_seq`,
-`unread_count` and `last_message` (an event, its text cut to 256 letters, or null). `send` writes
-`channel_id`, `seq`, `message_no`, `create_time_ms`, `client_message_id` and `duplicate`; `edit`, `delete`,
-`react`, `unreact`, `pin` and `unpin` the same without `message_no`, `seq` being the event of the change.
-`pins` and `thread` write messages.
+`unread_count`, `mute_until_ms` (null: not muted) and `last_message` (an event, its text cut to 256
+letters, or null). `send` writes `channel_id`, `seq`, `message_no`, `create_time_ms`, `client_message_id`
+and `duplicate`; `edit`, `delete`, `react`, `unreact`, `pin` and `unpin` the same without `message_no`,
+`seq` being the event of the change. `pins` and `thread` write messages.
 """
 
 _SETTINGS_HEAD = """## Settings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from parley._channel_info import ChannelInfo, Member, ReadPosition, channel_info_of, member_of
 from parley._events import Event, MessageEvent, event_of, message_of
 from parley._group_calls import GroupCalls
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from parley._link import Link
     from parley._sent import Sent
     from parley._user import User
+
+
+_FOR_EVER_SECONDS = 253_402_300_799
+"""The last second that a Timestamp can hold."""
 
 
 class Channel(MessageCalls, GroupCalls):
@@ -172,6 +178,21 @@ class Channel(MessageCalls, GroupCalls):
         """Leave a group. Raises `LastOwner` for the last owner while others stay, `DirectChannel`."""
         request = channel_service_pb2.LeaveChannelRequest(channel_id=self.id)
         await self._link.call(self._link.channels.LeaveChannel, request)
+
+    async def mute(self, until_ms: int | None = None) -> None:
+        """Want no notices of this channel until `until_ms` (milliseconds since 1970-01-01 UTC; None: for
+        ever). It concerns the user alone, on all devices; `inbox()` tells it.
+        """
+        end = Timestamp(seconds=_FOR_EVER_SECONDS) if until_ms is None else Timestamp()
+        if until_ms is not None:
+            end.FromMilliseconds(until_ms)
+        request = channel_service_pb2.SetMuteRequest(channel_id=self.id, mute_until=end)
+        await self._link.call(self._link.channels.SetMute, request)
+
+    async def unmute(self) -> None:
+        """Want notices of this channel again."""
+        request = channel_service_pb2.SetMuteRequest(channel_id=self.id)
+        await self._link.call(self._link.channels.SetMute, request)
 
     async def mark_read(self, seq: int) -> ReadPosition:
         """Say that the user has read up to `seq`. Returns what holds: the largest of all devices."""

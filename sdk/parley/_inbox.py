@@ -17,7 +17,7 @@ class InboxEntry:
     """One channel of the caller. `peer_user_id` is the other user of a direct channel, "" for groups.
 
     `unread_count` counts the messages after `read_seq`. `last_message` has at most 256 code points of its
-    text; None when there is no message yet.
+    text; None when there is no message yet. `mute_until_ms` is when the user's mute ends; None: not muted.
     """
 
     channel: ChannelInfo
@@ -25,6 +25,7 @@ class InboxEntry:
     read_seq: int
     unread_count: int
     last_message: MessageEvent | None
+    mute_until_ms: int | None = None
 
 
 def inbox_entry_of(entry: chat_service_pb2.InboxEntry) -> InboxEntry:
@@ -35,4 +36,5 @@ def inbox_entry_of(entry: chat_service_pb2.InboxEntry) -> InboxEntry:
         read_seq=entry.read_seq,
         unread_count=entry.unread_count,
         last_message=message_of(entry.last_message) if entry.HasField("last_message") else None,
+        mute_until_ms=entry.mute_until.ToMilliseconds() if entry.HasField("mute_until") else None,
     )

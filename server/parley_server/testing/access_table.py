@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parley.auth.v1 import auth_service_pb2 as auth
+from parley.channel.v1 import channel_pb2
+from parley.channel.v1 import channel_service_pb2 as channels
+from parley.user.v1 import user_service_pb2 as users
 from parley_server.testing.raw_client import (
     Outcome,
     Person,
@@ -36,19 +39,28 @@ if TYPE_CHECKING:
 
 
 class Role(enum.Enum):
-    """Who calls. The member and the owner are in the scene's group; the operator and the stranger are not."""
+    """Who calls. Member, admin and owner are in the scene's group. The banned user may not enter it; the
+    blocked one was blocked by the scene's other member.
+    """
 
     ANONYMOUS = enum.auto()
     STRANGER = enum.auto()
+    BANNED = enum.auto()
+    BLOCKED = enum.auto()
     MEMBER = enum.auto()
+    ADMIN = enum.auto()
     OWNER = enum.auto()
     OPERATOR = enum.auto()
     REVOKED = enum.auto()
 
 
+OUTSIDE = (Role.STRANGER, Role.BANNED, Role.BLOCKED, Role.OPERATOR)
+"""Users who are not in the scene's group."""
+
+
 @dataclass
 class Scene:
-    """A group of three with a few messages, and everybody who may try something with it."""
+    """A group with a message of the owner's at MESSAGE_SEQ, and everybody who may try something with it."""
 
     channel_id: str
     people: dict[Role, Person]
@@ -73,12 +85,27 @@ NEEDS_OPERATOR: Answer = ("PERMISSION_DENIED", "OPERATOR_REQUIRED")
 NO_SESSION: Answer = ("NOT_FOUND", "SESSION_NOT_FOUND")
 NOT_HIS_CURSOR: Answer = ("INVALID_ARGUMENT", "INVALID_FIELD")
 NO_DEVICE: Answer = ("NOT_FOUND", "DEVICE_NOT_FOUND")
+BLOCKED: Answer = ("FAILED_PRECONDITION", "BLOCKED")
+
+MESSAGE_SEQ = 6
+"""Where the owner's message stands in the scene's group."""
 
 ANYBODY = dict.fromkeys(Role, OK)
 USERS = ANYBODY | {Role.ANONYMOUS: NO_TOKEN, Role.REVOKED: REVOKED}
-MEMBERS = USERS | {Role.STRANGER: NO_CHANNEL, Role.OPERATOR: NO_CHANNEL}
-OWNERS = MEMBERS | {Role.MEMBER: NEEDS_ROLE}
-OPERATORS = USERS | dict.fromkeys((Role.STRANGER, Role.MEMBER, Role.OWNER), NEEDS_OPERATOR)
+MEMBERS = USERS | dict.fromkeys(OUTSIDE, NO_CHANNEL)
+ADMINS = MEMBERS | {Role.MEMBER: NEEDS_ROLE}
+OWNERS = ADMINS | {Role.ADMIN: NEEDS_ROLE}
+OPERATORS = dict.fromkeys(Role, NEEDS_OPERATOR) | {
+    Role.ANONYMOUS: NO_TOKEN,
+    Role.REVOKED: REVOKED,
+    Role.OPERATOR: OK,
+}
+
+
+def only_the_member(answer: Answer) -> dict[Role, Answer]:
+    """OK for the scene's member, `answer` for every other user."""
+    others = set(Role) - {Role.ANONYMOUS, Role.REVOKED, Role.MEMBER}
+    return USERS | dict.fromkeys(others, answer)
 
 
 @dataclass(frozen=True)
@@ -173,19 +200,32 @@ async def settled_stores_of(data: Path) -> dict[str, list[tuple[object, ...]]]:
 
 async def make_scene(client: RawClient, operator_name: str) -> tuple[Scene, RawStream]:
     """A fresh group and fresh people; the stream is the member's and stays open as long as it is kept."""
-    owner, member, stranger, other = [await client.sign_up() for _ in range(4)]
+    owner, admin, member, stranger, banned, blocked, other = [await client.sign_up() for _ in range(7)]
     operator = await client.log_in(operator_name)
     revoked = await client.log_in(member.username)
     second = await client.log_in(member.username)
-    channel_id = await client.group(owner, [member, other])
-    await client.send(owner, channel_id, "one")
+    channel_id = await client.group(owner, [admin, member, other])
+    assert (await client.send(owner, channel_id, "one")).seq == MESSAGE_SEQ
+    await client.channels.SetMemberRole(
+        channels.SetMemberRoleRequest(
+            channel_id=channel_id, user_id=admin.user_id, role=channel_pb2.ROLE_ADMIN
+        ),
+        metadata=owner.metadata,
+    )
+    await client.channels.BanMember(
+        channels.BanMemberRequest(channel_id=channel_id, user_id=banned.user_id), metadata=owner.metadata
+    )
+    await client.users.BlockUser(users.BlockUserRequest(user_id=blocked.user_id), metadata=other.metadata)
     stream = await client.connect(member)
     await client.auth.RevokeDevice(
         auth.RevokeDeviceRequest(device_id=revoked.device_id), metadata=member.metadata
     )
     people = {
         Role.STRANGER: stranger,
+        Role.BANNED: banned,
+        Role.BLOCKED: blocked,
         Role.MEMBER: member,
+        Role.ADMIN: admin,
         Role.OWNER: owner,
         Role.OPERATOR: operator,
         Role.REVOKED: revoked,

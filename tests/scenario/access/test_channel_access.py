@@ -11,8 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from parley.channel.v1 import channel_pb2
 from parley.channel.v1 import channel_service_pb2 as channels
 from parley_server.testing.access_table import (
+    ADMINS,
+    BLOCKED,
     MEMBERS,
     NO_INVITE,
+    OUTSIDE,
     OWNERS,
     USERS,
     Role,
@@ -36,12 +39,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TABLE: dict[str, Row] = {
     "parley.channel.v1.ChannelService.CreateDirectChannel": Row(
-        USERS,
+        USERS | {Role.BLOCKED: BLOCKED},
         lambda scene, role: channels.CreateDirectChannelRequest(user_id=scene.other.user_id),
         changes=True,
     ),
     "parley.channel.v1.ChannelService.CreateChannel": Row(
-        USERS,
+        USERS | {Role.BLOCKED: BLOCKED},
         lambda scene, role: channels.CreateChannelRequest(
             title="new", member_ids=[scene.other.user_id], client_channel_id=uuid7()
         ),
@@ -54,14 +57,14 @@ TABLE: dict[str, Row] = {
         USERS, lambda scene, role: channels.ListChannelsRequest()
     ),
     "parley.channel.v1.ChannelService.AddMembers": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: channels.AddMembersRequest(
             channel_id=scene.channel_id, user_ids=[scene.people[Role.STRANGER].user_id]
         ),
         changes=True,
     ),
     "parley.channel.v1.ChannelService.RemoveMember": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: channels.RemoveMemberRequest(
             channel_id=scene.channel_id, user_id=scene.other.user_id
         ),
@@ -73,7 +76,7 @@ TABLE: dict[str, Row] = {
         changes=True,
     ),
     "parley.channel.v1.ChannelService.UpdateChannel": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: channels.UpdateChannelRequest(
             channel_id=scene.channel_id,
             settings=channels.ChannelSettings(title="other"),
@@ -94,38 +97,38 @@ TABLE: dict[str, Row] = {
         changes=True,
     ),
     "parley.channel.v1.ChannelService.BanMember": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: channels.BanMemberRequest(
             channel_id=scene.channel_id, user_id=scene.other.user_id
         ),
         changes=True,
     ),
     "parley.channel.v1.ChannelService.UnbanMember": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: channels.UnbanMemberRequest(
             channel_id=scene.channel_id, user_id=scene.other.user_id
         ),
     ),
     "parley.channel.v1.ChannelService.ListBans": Row(
-        OWNERS, lambda scene, role: channels.ListBansRequest(channel_id=scene.channel_id)
+        ADMINS, lambda scene, role: channels.ListBansRequest(channel_id=scene.channel_id)
     ),
     "parley.channel.v1.ChannelService.CreateInvite": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: channels.CreateInviteRequest(
             channel_id=scene.channel_id, client_invite_id=uuid7()
         ),
         changes=True,
     ),
     "parley.channel.v1.ChannelService.ListInvites": Row(
-        OWNERS, lambda scene, role: channels.ListInvitesRequest(channel_id=scene.channel_id)
+        ADMINS, lambda scene, role: channels.ListInvitesRequest(channel_id=scene.channel_id)
     ),
     "parley.channel.v1.ChannelService.RevokeInvite": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: channels.RevokeInviteRequest(channel_id=scene.channel_id, invite_id="none"),
     ),
     "parley.channel.v1.ChannelService.JoinChannel": Row(
         # With a code that nobody made: members are in the channel whatever the code says.
-        USERS | dict.fromkeys((Role.STRANGER, Role.OPERATOR), NO_INVITE),
+        USERS | dict.fromkeys(OUTSIDE, NO_INVITE),
         lambda scene, role: channels.JoinChannelRequest(code=f"{scene.channel_id}.AAAAAAAAAAAAAAAAAAAAAA"),
     ),
     "parley.channel.v1.ChannelService.SetMute": Row(
@@ -174,7 +177,7 @@ async def test_cell(
 
 
 @pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
-@pytest.mark.parametrize("role", [Role.STRANGER, Role.OPERATOR], ids=cell_id)
+@pytest.mark.parametrize("role", OUTSIDE, ids=cell_id)
 async def test_unknown_and_foreign_channels_answer_with_equal_bytes(
     name: str, role: Role, client: RawClient, scene: Scene
 ) -> None:

@@ -10,12 +10,14 @@ from parley.channel.v1 import channel_service_pb2 as channels
 from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import message_requests_pb2, stream_pb2
 from parley_server.testing.access_table import (
+    ADMINS,
     MEMBERS,
+    MESSAGE_SEQ,
     NO_CHANNEL,
     NO_SESSION,
     NOT_AUTHOR,
     NOT_HIS_CURSOR,
-    OWNERS,
+    OUTSIDE,
     USERS,
     Role,
     Row,
@@ -27,6 +29,7 @@ from parley_server.testing.access_table import (
     check_unknown_and_foreign,
     methods_of,
     of_a_channel,
+    only_the_member,
 )
 from parley_server.testing.raw_client import message, outcome_of, uuid7
 
@@ -44,26 +47,25 @@ TABLE: dict[str, Row] = {
         USERS, lambda scene, role: stream_pb2.SubscribeRequest(hello=stream_pb2.Hello())
     ),
     "parley.chat.v1.ChatService.Heartbeat": Row(
-        USERS | dict.fromkeys((Role.STRANGER, Role.OWNER, Role.OPERATOR), NO_SESSION),
+        only_the_member(NO_SESSION),
         lambda scene, role: stream_pb2.HeartbeatRequest(session_id=scene.session_id, foreground=True),
     ),
     "parley.chat.v1.ChatService.AckEvents": Row(
         # A cursor belongs to a user: any of his devices may name it, nobody else.
-        USERS | dict.fromkeys((Role.STRANGER, Role.OWNER, Role.OPERATOR), NOT_HIS_CURSOR),
+        only_the_member(NOT_HIS_CURSOR),
         lambda scene, role: message_requests_pb2.AckEventsRequest(cursor=scene.member_cursor),
         changes=True,
     ),
     "parley.chat.v1.ChatService.SendMessage": Row(
         MEMBERS, lambda scene, role: message(scene.channel_id), changes=True
     ),
-    # The message at 5 is the owner's.
     "parley.chat.v1.ChatService.EditMessage": Row(
-        MEMBERS | {Role.MEMBER: NOT_AUTHOR},
+        MEMBERS | dict.fromkeys((Role.MEMBER, Role.ADMIN), NOT_AUTHOR),
         lambda scene, role: message_requests_pb2.EditMessageRequest(**_the_message(scene), text="other"),
         changes=True,
     ),
     "parley.chat.v1.ChatService.DeleteMessage": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: message_requests_pb2.DeleteMessageRequest(**_the_message(scene)),
         changes=True,
     ),
@@ -77,19 +79,19 @@ TABLE: dict[str, Row] = {
         lambda scene, role: message_requests_pb2.RemoveReactionRequest(**_the_message(scene), emoji="👍"),
     ),
     "parley.chat.v1.ChatService.PinMessage": Row(
-        OWNERS,
+        ADMINS,
         lambda scene, role: message_requests_pb2.PinMessageRequest(**_the_message(scene)),
         changes=True,
     ),
     "parley.chat.v1.ChatService.UnpinMessage": Row(
-        OWNERS, lambda scene, role: message_requests_pb2.UnpinMessageRequest(**_the_message(scene))
+        ADMINS, lambda scene, role: message_requests_pb2.UnpinMessageRequest(**_the_message(scene))
     ),
     "parley.chat.v1.ChatService.ListThread": Row(
         MEMBERS,
-        lambda scene, role: chat.ListThreadRequest(channel_id=scene.channel_id, thread_root_seq=5),
+        lambda scene, role: chat.ListThreadRequest(channel_id=scene.channel_id, thread_root_seq=MESSAGE_SEQ),
     ),
     "parley.chat.v1.ChatService.GetMessage": Row(
-        MEMBERS, lambda scene, role: chat.GetMessageRequest(channel_id=scene.channel_id, seq=5)
+        MEMBERS, lambda scene, role: chat.GetMessageRequest(channel_id=scene.channel_id, seq=MESSAGE_SEQ)
     ),
     "parley.chat.v1.ChatService.ListMessages": Row(
         MEMBERS, lambda scene, role: chat.ListMessagesRequest(channel_id=scene.channel_id)
@@ -100,14 +102,16 @@ TABLE: dict[str, Row] = {
     "parley.chat.v1.ChatService.GetInbox": Row(USERS, lambda scene, role: chat.GetInboxRequest()),
     "parley.chat.v1.ChatService.MarkRead": Row(
         MEMBERS,
-        lambda scene, role: message_requests_pb2.MarkReadRequest(channel_id=scene.channel_id, seq=5),
+        lambda scene, role: message_requests_pb2.MarkReadRequest(
+            channel_id=scene.channel_id, seq=MESSAGE_SEQ
+        ),
         changes=True,
     ),
 }
 
 
 def _the_message(scene: Scene) -> dict[str, Any]:
-    return {"channel_id": scene.channel_id, "seq": 5, "client_message_id": uuid7()}
+    return {"channel_id": scene.channel_id, "seq": MESSAGE_SEQ, "client_message_id": uuid7()}
 
 
 async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
@@ -142,7 +146,7 @@ async def test_cell(
 
 
 @pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
-@pytest.mark.parametrize("role", [Role.STRANGER, Role.OPERATOR], ids=cell_id)
+@pytest.mark.parametrize("role", OUTSIDE, ids=cell_id)
 async def test_unknown_and_foreign_channels_answer_with_equal_bytes(
     name: str, role: Role, client: RawClient, scene: Scene
 ) -> None:
@@ -193,7 +197,7 @@ async def test_messages_that_are_not_there_and_not_for_you_answer_with_equal_byt
             )
         )
         # A message before, an event before, one's own joining, beyond the head, beyond what seqs can be.
-        for seq in (5, 1, 6, 7, 2**32 + 5, 2**53, 2**63 - 1)
+        for seq in (MESSAGE_SEQ, 1, 9, 10, 2**32 + MESSAGE_SEQ, 2**53, 2**63 - 1)
     ]
     assert answers[0].brief == ("NOT_FOUND", "MESSAGE_NOT_FOUND")
     assert answers == answers[:1] * len(answers)

@@ -184,3 +184,18 @@ async def test_care_of_a_stopped_folder(node: NodeProcess, terminal: Any) -> Non
     assert nothing.code == 5 and nothing.err.count("\n") == 1
     await node.start()
     assert await terminal.ok("history", "@bob", "--json") == history
+
+
+async def test_a_conversation_is_muted_and_heard_again(node: NodeProcess, terminal: Any) -> None:
+    """`channels` says it, in a word and in JSON; messages come all the same."""
+    terminal.environ["PARLEY_SERVER"] = node.address
+    await terminal.sign_up("alice", "bob")
+    await terminal.ok("--as", "bob", "send", "@alice", "hello")
+    assert await terminal.ok("--as", "alice", "mute", "@bob", "--hours", "8") == "muted for 8 h\n"
+    assert "1 (muted)" in await terminal.ok("--as", "alice", "channels")
+    assert await terminal.ok("--as", "alice", "mute", "@bob") == "muted\n"
+    (line,) = _objects(await terminal.ok("--as", "alice", "channels", "--json"))
+    assert line["mute_until_ms"] == 253_402_300_799_000
+    assert await terminal.ok("--as", "alice", "unmute", "@bob") == "no longer muted\n"
+    (line,) = _objects(await terminal.ok("--as", "alice", "channels", "--json"))
+    assert (line["mute_until_ms"], line["unread_count"]) == (None, 1)
