@@ -240,11 +240,25 @@ class ChatApp(Deeds, MessageDeeds, App[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Typing in a list is writing a message, too."""
-        in_list = isinstance(self.screen_stack[0].focused, RowView) and len(self.screen_stack) < 2
-        if in_list and event.is_printable and event.character and self.state.current is not None:
+        view = self.screen_stack[0].focused
+        # The composer keeps its keys: one that comes here was on its way to a list that has lost the focus.
+        if not isinstance(view, RowView | Composer) or len(self.screen_stack) > 1:
+            return
+        if not event.is_printable or not event.character:
+            return
+        inbox = self.screen_stack[0].query_one("#inbox", RowView)
+        if self.state.current is None and inbox.cursor is not None:
+            self.open_channel(inbox.cursor)
+        if self.state.current is not None:
             event.stop()
             self.focus_composer()
-            self.screen_stack[0].query_one(Composer).insert(event.character)
+            composer = self.screen_stack[0].query_one(Composer)
+            # Shown now and not when the window is painted: by then more was typed.
+            self._shown_current, self._shown_composing = self.state.current, self.state.composing
+            composer.put(self.state.draft)
+            composer.insert(event.character)
+            self._shown_draft = composer.text
+            self.state, _ = reduce(self.state, act.Keep(composer.text))
 
     def on_app_focus(self, event: events.AppFocus) -> None:
         """Somebody looks at the terminal again."""

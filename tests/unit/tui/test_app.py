@@ -205,6 +205,30 @@ async def test_typing_in_a_list_is_writing() -> None:
         assert isinstance(post, ask.Post) and post.pending.text == "hi"
 
 
+async def test_typing_before_anything_is_open_opens_what_the_cursor_is_on() -> None:
+    """As the window comes up: the first letter too. What was typed then went nowhere once."""
+    sessions: list[PlayedSession] = []
+
+    def open_session(options: GlobalOptions, username: str, emit: Emit) -> PlayedSession:
+        sessions.append(PlayedSession(options, username, emit))
+        return sessions[-1]
+
+    app = ChatApp(GlobalOptions(), LogIn("s", "alice", "{}"), open_session)
+    async with app.run_test(size=(100, 20)) as pilot:
+        window = Window(pilot, sessions[0])
+        line = InboxLine("c", "#trip", False, head_seq=1, time_ms=NOW_MS)
+        await window.tell(
+            act.SignedIn("a", "alice", "s:1"),
+            act.ConnectionMoved(Connection("live")),
+            act.InboxCame((line,)),
+        )
+        assert app.state.current is None
+        await pilot.press("안", "h", "i", "enter")
+        await window.until(lambda: bool(window.asked(ask.Post)))
+        (post,) = window.asked(ask.Post)
+        assert isinstance(post, ask.Post) and post.pending.text == "안hi"
+
+
 async def test_a_name_is_completed_and_the_cursor_stands_behind_it() -> None:
     async with opened() as window:
         await window.pilot.press("안", "space", "@", "b")
