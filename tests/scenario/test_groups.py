@@ -345,3 +345,16 @@ async def test_a_mute_is_on_all_ones_devices_and_nobody_elses(client: RawClient)
     assert await muted(other) == 0
     await mute(1)
     assert await muted(one) == 0
+
+
+async def test_a_direct_channel_has_no_bans_and_invites_to_list(client: RawClient) -> None:
+    """Its users are told what kind of channel it is; once they were sent to an owner."""
+    one, other = await people(client, 2)
+    channel_id = await client.direct(one, other)
+    bans = channels.ListBansRequest(channel_id=channel_id)
+    invites = channels.ListInvitesRequest(channel_id=channel_id)
+    for call in (
+        client.channels.ListBans(bans, metadata=one.metadata),
+        client.channels.ListInvites(invites, metadata=one.metadata),
+    ):
+        assert (await outcome_of(call)).brief == ("FAILED_PRECONDITION", "DIRECT_CHANNEL")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field, user_not_found
+from parley_runtime.refusal import Reason, Refusal, invalid_field, user_not_found
 from parley_server.chat import client_id
+from parley_server.chat.channel_access import ChannelAccess
 from parley_server.chat.channels import check_title
 from parley_server.chat.command import (
-    Command,
     CreateInvite,
     DeleteChannel,
     JoinByInvite,
@@ -21,13 +21,12 @@ from parley_server.chat.command import (
 from parley_server.chat.invites import channel_of, invite_code, invite_id_of
 from parley_server.chat.member_decisions import invite_not_found
 from parley_server.chat.message_rules import digest_of
-from parley_server.chat.permissions import NEEDS, Right, right_missing
+from parley_server.chat.permissions import Right
 from parley_server.ports.projections import InviteRow
 
 if TYPE_CHECKING:
     from parley_runtime.clock import Clock
     from parley_server.chat.channels import KnowsUsers
-    from parley_server.chat.command import Done
     from parley_server.chat.event import HistoryVisibility, Role
     from parley_server.chat.owners import Owners
     from parley_server.ports.projections import BanRow, ChannelRow, Projections
@@ -73,7 +72,7 @@ class Administration:
         *,
         invite_key: bytes,
     ) -> None:
-        self._owners = owners
+        self._access = ChannelAccess(owners, projections)
         self._projections = projections
         self._users = users
         self._clock = clock
@@ -93,12 +92,12 @@ class Administration:
         command = UpdateChannel(
             user_id, change.title, change.description, change.history_visibility, change.slow_mode_seconds
         )
-        return await self._change(channel_id, command)
+        return await self._access.change(channel_id, command)
 
     async def delete(self, user_id: str, channel_id: str) -> None:
         """End the channel for everybody. Ending it again changes nothing for who was a member."""
         try:
-            await self._submit(channel_id, DeleteChannel(user_id))
+            await self._access.submit(channel_id, DeleteChannel(user_id))
         except Refusal as refusal:
             row = await self._projections.channel(channel_id)
             ended = row is not None and row.deleted
@@ -109,28 +108,28 @@ class Administration:
         """Give a member a role. Returns the channel after it."""
         if not member_id:
             raise invalid_field("user_id", "is required")
-        return await self._change(channel_id, SetMemberRole(user_id, member_id, role))
+        return await self._access.change(channel_id, SetMemberRole(user_id, member_id, role))
 
     async def ban(self, user_id: str, channel_id: str, banned_id: str) -> None:
         """Ban a user, who need not be a member."""
         if not banned_id:
             raise invalid_field("user_id", "is required")
-        await self._require_member(user_id, channel_id)
+        await self._access.require_member(user_id, channel_id)
         if not await self._users.existing([banned_id]):
             raise user_not_found()
-        await self._submit(channel_id, SetBan(user_id, banned_id, banned=True))
+        await self._access.submit(channel_id, SetBan(user_id, banned_id, banned=True))
 
     async def unban(self, user_id: str, channel_id: str, banned_id: str) -> None:
         """Lift a ban; none to lift is fine."""
         if not banned_id:
             raise invalid_field("user_id", "is required")
-        await self._submit(channel_id, SetBan(user_id, banned_id, banned=False))
+        await self._access.submit(channel_id, SetBan(user_id, banned_id, banned=False))
 
     async def bans(
         self, user_id: str, channel_id: str, *, after_user_id: str, limit: int
     ) -> tuple[BanRow, ...]:
         """The bans that hold, by user id, for those who may ban."""
-        await self._require_right(user_id, channel_id, Right.BAN)
+        await self._access.require_right(user_id, channel_id, Right.BAN)
         return await self._projections.bans(channel_id, after_user_id=after_user_id, limit=limit)
 
     async def create_invite(
@@ -159,7 +158,7 @@ class Administration:
             expire_time_ms,
             use_limit,
         )
-        done = await self._submit(channel_id, command)
+        done = await self._access.submit(channel_id, command)
         for row in await self._projections.invites(channel_id):
             if row.invite_id == invite_id:
                 return NewInvite(row, code)
@@ -170,7 +169,7 @@ class Administration:
 
     async def invites(self, user_id: str, channel_id: str) -> tuple[InviteRow, ...]:
         """The open invites, for those who may make them."""
-        await self._require_right(user_id, channel_id, Right.MANAGE_INVITES)
+        await self._access.require_right(user_id, channel_id, Right.MANAGE_INVITES)
         now_ms = self._clock.now_ms()
         return tuple(
             row for row in await self._projections.invites(channel_id) if now_ms < row.expire_time_ms
@@ -180,7 +179,7 @@ class Administration:
         """Make an invite useless."""
         if not invite_id:
             raise invalid_field("invite_id", "is required")
-        await self._submit(channel_id, RevokeInvite(user_id, invite_id))
+        await self._access.submit(channel_id, RevokeInvite(user_id, invite_id))
 
     async def join(self, user_id: str, code: str) -> ChannelRow:
         """Make the user a member by a code. Returns the channel after it."""
@@ -188,35 +187,8 @@ class Administration:
         if not channel_id or await self._projections.channel(channel_id) is None:
             raise invite_not_found()
         try:
-            await self._submit(channel_id, JoinByInvite(user_id, invite_id_of(code)))
+            await self._access.submit(channel_id, JoinByInvite(user_id, invite_id_of(code)))
         except Refusal as refusal:
             # A channel that ended looks like an invite that nobody made.
             raise invite_not_found() if refusal.reason is Reason.CHANNEL_NOT_FOUND else refusal from None
-        return await self._channel(channel_id)
-
-    async def _submit(self, channel_id: str, command: Command) -> Done:
-        if not channel_id:
-            raise invalid_field("channel_id", "is required")
-        return await self._owners.submit(channel_id, command)
-
-    async def _change(self, channel_id: str, command: Command) -> ChannelRow:
-        await self._submit(channel_id, command)
-        return await self._channel(channel_id)
-
-    async def _channel(self, channel_id: str) -> ChannelRow:
-        row = await self._projections.channel(channel_id)
-        if row is None:
-            raise channel_not_found()
-        return row
-
-    async def _require_member(self, user_id: str, channel_id: str) -> Role:
-        if not channel_id:
-            raise invalid_field("channel_id", "is required")
-        member = await self._projections.member(channel_id, user_id)
-        if member is None or member.role is None:
-            raise channel_not_found()
-        return member.role
-
-    async def _require_right(self, user_id: str, channel_id: str, right: Right) -> None:
-        if await self._require_member(user_id, channel_id) < NEEDS[right]:
-            raise right_missing(right)
+        return await self._access.channel(channel_id)

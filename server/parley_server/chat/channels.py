@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
-from parley_runtime.refusal import Reason, Refusal, channel_not_found, invalid_field, user_not_found
+from parley_runtime.refusal import Reason, Refusal, invalid_field, user_not_found
 from parley_server.chat import client_id
+from parley_server.chat.channel_access import ChannelAccess
 from parley_server.chat.command import (
     AddMembers,
-    Command,
     CreateChannel,
-    Done,
     LeaveChannel,
     RemoveMember,
 )
@@ -72,6 +71,7 @@ class Channels:
         channel_members_limit: int,
     ) -> None:
         self._owners = owners
+        self._access = ChannelAccess(owners, projections)
         self._projections = projections
         self._users = users
         self._blocks = blocks
@@ -103,7 +103,7 @@ class Channels:
             digest=b"",
         )
         done = await self._owners.submit(channel_id, command)
-        return await self._channel(channel_id), not done.duplicate
+        return await self._access.channel(channel_id), not done.duplicate
 
     async def create_group(
         self,
@@ -140,58 +140,36 @@ class Channels:
         )
         channel_id = group_channel_id(user_id, client_channel_id)
         done = await self._owners.submit(channel_id, command)
-        return await self._channel(channel_id), done.duplicate
+        return await self._access.channel(channel_id), done.duplicate
 
     async def get(self, user_id: str, channel_id: str) -> ChannelRow:
         """One of the user's channels."""
-        await self._require_member(user_id, channel_id)
-        return await self._channel(channel_id)
+        await self._access.require_member(user_id, channel_id)
+        return await self._access.channel(channel_id)
 
     async def add_members(self, user_id: str, channel_id: str, user_ids: Sequence[str]) -> ChannelRow:
         """Add users, all or none. Returns the channel after it."""
         if not 0 < len(user_ids) <= USERS_PER_CALL:
             raise invalid_field("user_ids", f"must name 1 to {USERS_PER_CALL} users")
-        await self._require_member(user_id, channel_id)
+        await self._access.require_member(user_id, channel_id)
         await self._require_users(user_id, user_ids)
-        return await self._change(channel_id, AddMembers(user_id, tuple(user_ids)))
+        return await self._access.change(channel_id, AddMembers(user_id, tuple(user_ids)))
 
     async def remove_member(self, user_id: str, channel_id: str, member_id: str) -> ChannelRow:
         """Remove one member. Returns the channel after it."""
         if not member_id:
             raise invalid_field("user_id", "is required")
-        return await self._change(channel_id, RemoveMember(user_id, member_id))
+        return await self._access.change(channel_id, RemoveMember(user_id, member_id))
 
     async def leave(self, user_id: str, channel_id: str) -> None:
         """Take the user out; a former member is out already."""
         try:
-            await self._submit(channel_id, LeaveChannel(user_id))
+            await self._access.submit(channel_id, LeaveChannel(user_id))
         except Refusal as refusal:
             if refusal.reason is not Reason.CHANNEL_NOT_FOUND:
                 raise
             if await self._projections.member(channel_id, user_id) is None:
                 raise
-
-    async def _submit(self, channel_id: str, command: Command) -> Done:
-        if not channel_id:
-            raise invalid_field("channel_id", "is required")
-        return await self._owners.submit(channel_id, command)
-
-    async def _change(self, channel_id: str, command: Command) -> ChannelRow:
-        await self._submit(channel_id, command)
-        return await self._channel(channel_id)
-
-    async def _channel(self, channel_id: str) -> ChannelRow:
-        row = await self._projections.channel(channel_id)
-        if row is None:
-            raise channel_not_found()
-        return row
-
-    async def _require_member(self, user_id: str, channel_id: str) -> None:
-        if not channel_id:
-            raise invalid_field("channel_id", "is required")
-        member = await self._projections.member(channel_id, user_id)
-        if member is None or member.role is None:
-            raise channel_not_found()
 
     async def _require_users(self, user_id: str, others: Sequence[str]) -> None:
         if others and len(await self._users.existing(others)) < len(set(others)):

@@ -67,10 +67,7 @@ def decide_membership(
     if command.actor_id not in state.roles:
         return channel_not_found()
     if state.kind is ChannelKind.DIRECT:
-        return Refusal(
-            Reason.DIRECT_CHANNEL,
-            "A direct channel has two members for ever. Make a group to talk with others.",
-        )
+        return direct_channel()
     bodies = _bodies(state, command, max(now_ms, state.last_time_ms))
     if isinstance(bodies, Refusal):
         return bodies
@@ -118,6 +115,13 @@ def decide_erasure(state: ChannelState, command: EraseAuthor, now_ms: int) -> tu
     if user_id not in state.erased_authors:
         bodies.append(AuthorErased(user_id))
     return numbered(state, bodies, user_id, now_ms) or holds_already(state)
+
+
+def direct_channel() -> Refusal:
+    """The refusal for what only groups know."""
+    return Refusal(
+        Reason.DIRECT_CHANNEL, "A direct channel has two members for ever. Make a group to talk with others."
+    )
 
 
 def invite_not_found() -> Refusal:
