@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from parley_server.chat.event import HistoryVisibility
 from parley_server.chat.framing import event_field
 from parley_server.chat.session import Phase, Session
+from parley_server.ports.feed import WHOLE_FEED
 from parley_server.ports.positions import FeedCursor, Positions, ReadMark
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from parley_server.ports.projections import MemberRow, Projections
 
 PAGE_EVENTS = 200
-FEED_PAGE = 1_000_000
 
 Room = Callable[[], Awaitable[None]]
 
@@ -57,7 +57,7 @@ class CatchUp:
         while session.phase is Phase.CATCHING_UP:
             behind = session.take_behind()
             page = await self._feed.changed_since(
-                user_id, FeedCursor(epoch, session.position), limit=FEED_PAGE
+                user_id, FeedCursor(epoch, session.position), limit=WHOLE_FEED
             )
             # Oldest change first, so that a long catch-up shows things in about the order in which they
             # happened.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from parley_server.chat.cursor import cursor_of
 from parley_server.chat.resume import Digested, Reset, ResetCause, Resume, decide_resume, start_of
-from parley_server.ports.feed import EpochChanged
+from parley_server.ports.feed import WHOLE_FEED, EpochChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from parley_server.chat.session import Start
     from parley_server.ports.feed import Feed
     from parley_server.ports.positions import FeedCursor, Positions
-
-FEED_PAGE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class Joins:
     async def _changed(self, user_id: str, cursor: FeedCursor, now: FeedCursor) -> list[str]:
         if cursor == now:
             return []
-        page = await self._feed.changed_since(user_id, cursor, limit=FEED_PAGE)
+        page = await self._feed.changed_since(user_id, cursor, limit=WHOLE_FEED)
         return [entry.channel_id for entry in page.entries]
 
 

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from parley_server.ports.positions import FeedCursor
 
 
+WHOLE_FEED = 1_000_000
+"""A limit beyond the number of channels that anybody has: all changes in one page."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
     """A channel in a user's feed: where its log ends and how far the user has read, as last announced."""
