@@ -94,6 +94,7 @@ proto-baseline: python-deps ## Make today's contract the one that later changes 
 .PHONY: deps
 deps: python-deps ## Install everything that tests need into .venv and .tools
 	@tools/install_grpcurl.sh
+	@tools/install_grpc_go_client.sh
 	@tools/install_http2_clients.sh
 	@tools/install_tmux.sh
 

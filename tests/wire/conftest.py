@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,8 +20,6 @@ from cryptography.x509.oid import NameOID
 import parley_wire
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import grpc.aio
 
 StartServer = Callable[..., Awaitable[tuple[parley_wire.Server, str]]]
@@ -91,3 +92,20 @@ class Certificate:
 def make_certificate(tmp_path: Path) -> Callable[[str], Certificate]:
     """Makes certificates with the given common name."""
     return lambda name: Certificate(tmp_path, name)
+
+
+@pytest.fixture(scope="session")
+def grpc_go_client() -> Path:
+    """The program of tests/wire/grpc_go_client, built once for its sources. Skips without Go; with CI=true
+    that is a failure. Mark such a test needs_go.
+    """
+    root = Path(__file__).resolve().parents[2]
+    built = subprocess.run(
+        [root / "tools" / "install_grpc_go_client.sh"], capture_output=True, text=True, check=False
+    )
+    program = root / ".tools" / "grpc_go_client" / "grpc_go_client"
+    if built.returncode == 0 and "grpc_go_client:" not in built.stderr:
+        return program
+    if os.environ.get("CI") == "true":
+        pytest.fail(built.stderr)
+    pytest.skip(built.stderr)

@@ -42,6 +42,9 @@ class EchoService:
         if what == b"abort":
             trailing = (("why", "asked"), ("why-bin", b"\0\xff"))
             await context.abort(grpc.StatusCode.NOT_FOUND, "näh, 100%\n", trailing)
+        elif what == b"details":
+            details = (("grpc-status-details-bin", rest),)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not yet", details)
         elif what == b"raise":
             raise LookupError("a defect")
         elif what == b"code":
