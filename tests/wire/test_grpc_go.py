@@ -237,8 +237,8 @@ async def test_connections_that_grow_old(start_server: StartServer, grpc_go_clie
     server, address = await start_server(EchoService().add_to, options=options)
     made = counting_connections(server)
     figures = await play(grpc_go_client, address, "connection_age", "-seconds", 2.5)
-    assert figures["calls"] > 100
-    assert len(made) >= 5
+    assert figures["calls"] > 10
+    assert len(made) >= 3
 
 
 async def test_a_thousand_streams_at_once(start_server: StartServer, grpc_go_client: Path) -> None:

@@ -30,6 +30,7 @@ from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
 from parley_wire.testing.echo_service import SERVICE, EchoService
 from parley_wire.testing.peer import REQUEST, message
+from parley_wire.testing.raw_handlers import Mirror
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,25 +217,6 @@ async def test_h2load(
         f"http://{address}/{SERVICE}/Unary",
     )
     assert f"{requests} succeeded, 0 failed, 0 errored" in output
-
-
-class Mirror:
-    """A raw handler that sends back what comes."""
-
-    def __init__(self, call: parley_wire.RawCall) -> None:
-        self._call = call
-
-    def received(self, message: bytes) -> None:
-        self._call.send(message)
-
-    def writable(self) -> None:
-        """It does not mind."""
-
-    def half_closed(self) -> None:
-        self._call.close(grpc.StatusCode.OK)
-
-    def closed(self) -> None:
-        """Nothing to release."""
 
 
 class ManyStreams(asyncio.Protocol):

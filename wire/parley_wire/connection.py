@@ -7,25 +7,24 @@ with a `StreamEnded`, or GOAWAY with a `ConnectionFailed` after which the owner 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from parley_wire import frames
 from parley_wire.errors import ErrorCode, LocalProtocolError
 from parley_wire.events import (
     ConnectionFailed,
-    DataReceived,
     Event,
     GoAwayReceived,
     StreamEnded,
 )
 from parley_wire.flow import ReceiveWindow
-from parley_wire.frames import ACK, DATA, END_STREAM, HEAD, HEAD_BYTES, PADDED, PREFACE, SETTINGS
+from parley_wire.frames import ACK, DATA, HEAD, HEAD_BYTES, PREFACE, SETTINGS
 from parley_wire.incoming_control import IncomingControl
+from parley_wire.incoming_data import data_frame
 from parley_wire.incoming_headers import IncomingHeaders
 from parley_wire.meter import Meter
 from parley_wire.sender import Sender
-from parley_wire.settings import DEFAULT_WINDOW_BYTES, PROTOCOL_DEFAULTS, Settings
+from parley_wire.settings import DEFAULT_WINDOW_BYTES, PROTOCOL_DEFAULTS, Settings, announced_settings
 from parley_wire.stream import Stream
 from parley_wire.streams import Streams
 
@@ -38,18 +37,16 @@ class Connection:
 
     __slots__ = (
         "_awaits_preface",
-        "_control",
         "_events",
         "_headers",
         "_local",
         "_local_announced",
         "_resets",
         "_residue",
-        "_window",
-        "_withheld_bytes",
         "awaits_settings",
         "client",
         "closed_streams",
+        "control",
         "failed",
         "limits",
         "now",
@@ -60,6 +57,8 @@ class Connection:
         "streams",
         "takes_streams_up_to",
         "unread_bytes",
+        "window",
+        "withheld_bytes",
     )
 
     def __init__(self, *, client: bool, limits: Limits, settings: Settings | None = None) -> None:
@@ -77,16 +76,16 @@ class Connection:
         # Streams that closed, for whatever reason, since the owner last emptied this.
         self.closed_streams: list[Stream] = []
         self.peer_goaway: GoAwayReceived | None = None
-        self._window = ReceiveWindow(DEFAULT_WINDOW_BYTES)
+        self.window = ReceiveWindow(DEFAULT_WINDOW_BYTES)
         self.unread_bytes = 0
-        self._withheld_bytes = 0
+        self.withheld_bytes = 0
         self._residue = b""
         self._awaits_preface = not client
         self.awaits_settings = True
         # Collected while `receive` runs, then handed over: an idle connection keeps none.
         self._events: list[Event] | None = None
         self.now = 0.0
-        self._control = IncomingControl(limits)
+        self.control = IncomingControl(limits)
         self._resets: Meter | None = None
         self.shutting_down = False
         # Above it, streams of the peer are ignored: our last GOAWAY named it.
@@ -106,7 +105,7 @@ class Connection:
         extra = self.limits.connection_window_bytes - DEFAULT_WINDOW_BYTES
         if extra > 0:
             control(frames.window_update(0, extra))
-            self._window.resize(self.limits.connection_window_bytes)
+            self.window.resize(self.limits.connection_window_bytes)
 
     def receive(self, data: bytes, now_seconds: float) -> list[Event]:
         """Take bytes from the peer. `now_seconds` is any clock that does not go backwards."""
@@ -144,7 +143,7 @@ class Connection:
             offset = end
             stream_id &= 0x7FFFFFFF
             if kind == DATA and not self._headers.open:
-                self._data(flags, stream_id, payload)
+                data_frame(self, flags, stream_id, payload)
             else:
                 self._frame(kind, flags, stream_id, payload)
             if self.failed:
@@ -191,9 +190,9 @@ class Connection:
             return
         stream.unread_bytes -= size_bytes
         self.unread_bytes -= size_bytes
-        if self._withheld_bytes and self.unread_bytes <= self.limits.connection_unread_bytes:
-            withheld, self._withheld_bytes = self._withheld_bytes, 0
-            self._credit_connection(withheld)
+        if self.withheld_bytes and self.unread_bytes <= self.limits.connection_unread_bytes:
+            withheld, self.withheld_bytes = self.withheld_bytes, 0
+            self.credit(withheld)
         if not stream.remote_closed:
             increment = stream.window.consumed(size_bytes)
             if increment:
@@ -318,6 +317,12 @@ class Connection:
         self.streams.remove(stream, by_us=by_us)
         self.closed_streams.append(stream)
 
+    def credit(self, size_bytes: int) -> None:
+        """Bytes of DATA do not fill the connection's window any more."""
+        increment = self.window.consumed(size_bytes)
+        if increment:
+            self.sender.control(frames.window_update(0, increment))
+
     # Frames
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
@@ -328,79 +333,12 @@ class Connection:
         elif kind == frames.HEADERS:
             self._headers.headers(self, flags, stream_id, payload)
         else:
-            self._control.frame(self, kind, flags, stream_id, payload)
-
-    def _data(self, flags: int, stream_id: int, payload: bytes) -> None:
-        """Section 6.1. The whole payload, padding included, counts for flow control."""
-        if self.awaits_settings:
-            self.fail(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
-            return
-        size = len(payload)
-        if not self._window.received(size):
-            self.fail(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
-            return
-        stream = self.streams.open.get(stream_id)
-        if stream is None or stream.remote_closed:
-            self._credit_connection(size)
-            self._data_for_none(stream_id, stream)
-            return
-        end_stream = bool(flags & END_STREAM)
-        if self.client and not stream.final_received:
-            self._credit_connection(size)
-            self.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, "DATA came before HEADERS")
-            return
-        if not stream.window.received(size):
-            self._credit_connection(size)
-            self.stream_error(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "a stream's window was overrun")
-            return
-        if flags & PADDED:
-            if size == 0 or payload[0] >= size:
-                self.fail(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
-                return
-            payload = payload[1 : size - payload[0]]
-        kept = len(payload)
-        if kept == 0 and not end_stream:
-            self._control.count(self)
-        if stream.expected_bytes >= 0:
-            stream.expected_bytes -= kept
-            if stream.expected_bytes < 0 or (end_stream and stream.expected_bytes):
-                self._credit_connection(size)
-                self.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, "content-length is wrong")
-                return
-        stream.unread_bytes += size
-        self.unread_bytes += size
-        if self.unread_bytes > self.limits.connection_unread_bytes:
-            self._withheld_bytes += size
-        else:
-            self._credit_connection(size)
-        if size > kept:
-            self.consumed(stream, size - kept)
-        if end_stream:
-            self.remote_side_ended(stream)
-        self.emit(DataReceived(stream, payload, end_stream))
-
-    def _data_for_none(self, stream_id: int, stream: Stream | None) -> None:
-        streams = self.streams
-        if stream_id == 0 or (
-            stream is None and streams.is_idle(stream_id) and stream_id <= self.takes_streams_up_to
-        ):
-            self.fail(ErrorCode.PROTOCOL_ERROR, "DATA on a stream that is not open")
-        elif stream_id > self.takes_streams_up_to:
-            self._control.count(self)
-        elif stream is None and streams.late_frames_tolerated(stream_id) is not False:
-            self._control.count(self)
-        else:
-            self.stream_error(stream_id, ErrorCode.STREAM_CLOSED, "DATA came after the end")
+            self.control.frame(self, kind, flags, stream_id, payload)
 
     # Inside
 
     def _new_stream(self, stream_id: int) -> Stream:
         return Stream(stream_id, self.sender.initial_window, ReceiveWindow(self._local.window_bytes))
-
-    def _credit_connection(self, size_bytes: int) -> None:
-        increment = self._window.consumed(size_bytes)
-        if increment:
-            self.sender.control(frames.window_update(0, increment))
 
     def _local_side_ended(self, stream: Stream) -> None:
         stream.local_closed = True
@@ -408,14 +346,3 @@ class Connection:
             self.forget(stream, by_us=False)
         elif not self.client:
             self.stop_reading(stream)
-
-
-@lru_cache(maxsize=64)
-def announced_settings(limits: Limits, *, client: bool) -> Settings:
-    """What we ask of the peer, by our limits."""
-    return Settings(
-        push=not client,
-        streams=frames.LARGEST_WINDOW if client else limits.streams_per_connection,
-        window_bytes=limits.stream_window_bytes,
-        header_list_bytes=limits.header_list_bytes,
-    )

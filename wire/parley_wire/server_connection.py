@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, cast
 
 import grpc
 
@@ -14,9 +13,10 @@ from parley_wire.connection import Connection
 from parley_wire.errors import ErrorCode
 from parley_wire.events import ConnectionFailed, DataReceived, RequestReceived, StreamEnded, TrailersReceived
 from parley_wire.handlers import RawMethod
+from parley_wire.not_grpc_call import NotGrpcCall
+from parley_wire.peer_identity import auth_context, peer_text
 from parley_wire.raw_call import RawCall
 from parley_wire.request import request_of
-from parley_wire.response import NOT_GRPC_TEXT, not_grpc_block
 from parley_wire.servicer_call import ServicerCall
 from parley_wire.status import CallFault
 
@@ -163,7 +163,7 @@ class ServerConnection(asyncio.Protocol):
         """What TLS found out about the client."""
         if self._auth_context is None:
             tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
-            self._auth_context = {} if tls is None else _auth_context(tls.getpeercert() or {})
+            self._auth_context = {} if tls is None else auth_context(tls.getpeercert() or {})
         return self._auth_context
 
     # What the server uses
@@ -283,7 +283,7 @@ class ServerConnection(asyncio.Protocol):
             return
         request = request_of(event.headers)
         if request.http_status:
-            stream.owner = _NotGrpc(self, stream, request.http_status)
+            stream.owner = NotGrpcCall(self, stream, request.http_status)
             server.calls += 1
             if event.end_stream:
                 stream.owner.on_data(b"", True)
@@ -351,68 +351,3 @@ class ServerConnection(asyncio.Protocol):
         if transport is not None and not transport.is_closing() and not self.core.sender.paused:
             self._close_at = self.server.loop.time() + _CLOSE_SECONDS
             transport.close()
-
-
-class _NotGrpc:
-    """Answers a request that is not gRPC, once it was heard."""
-
-    __slots__ = ("_connection", "_status", "_stream")
-
-    def __init__(self, connection: ServerConnection, stream: Stream, status: int) -> None:
-        self._connection = connection
-        self._stream = stream
-        self._status = status
-        connection.server.await_request(self)
-
-    def on_data(self, data: bytes, end_stream: bool) -> None:
-        """Its body is of no interest."""
-        core = self._connection.core
-        core.consumed(self._stream, len(data))
-        if end_stream:
-            self._connection.server.request_over(self)
-            core.sender.headers(self._stream, not_grpc_block(self._status), end_stream=False)
-            core.sender.data(self._stream, NOT_GRPC_TEXT)
-            core.sender.end(self._stream, b"")
-            self._connection.schedule()
-
-    def give_up_waiting(self) -> None:
-        """It took too long."""
-        self._connection.core.reset(self._stream, ErrorCode.CANCEL)
-        self._connection.schedule()
-
-    def on_cut(self, code: ErrorCode) -> None:
-        """Nothing depends on it."""
-
-    def on_drained(self) -> None:
-        """Nothing waits for it."""
-
-    def on_closed(self) -> None:
-        """It counts no more."""
-        self._connection.server.request_over(self)
-        self._stream.owner = None
-        self._connection.server.calls -= 1
-
-
-def peer_text(name: Any) -> str:
-    """A socket's address as grpc prints it: ipv4:127.0.0.1:4000, ipv6:%5B::1%5D:4000, unix:."""
-    if isinstance(name, tuple) and len(name) == 2:
-        return f"ipv4:{name[0]}:{name[1]}"
-    if isinstance(name, tuple):
-        return f"ipv6:{quote(f'[{name[0]}]', safe=':')}:{name[1]}"
-    return f"unix:{name or ''}"
-
-
-def _auth_context(certificate: Mapping[str, Any]) -> Mapping[str, tuple[bytes, ...]]:
-    found: dict[str, tuple[bytes, ...]] = {"transport_security_type": (b"ssl",)}
-    names = tuple(value.encode() for _kind, value in certificate.get("subjectAltName", ()))
-    common = tuple(
-        value.encode()
-        for part in certificate.get("subject", ())
-        for key, value in part
-        if key == "commonName"
-    )
-    if names:
-        found["x509_subject_alternative_name"] = names
-    if common:
-        found["x509_common_name"] = common
-    return found

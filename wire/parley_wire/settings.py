@@ -12,6 +12,8 @@ from parley_wire.frames import DEFAULT_FRAME_BYTES, LARGEST_FRAME_BYTES, LARGEST
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from parley_wire.limits import Limits
+
 HEADER_TABLE_SIZE = 0x1
 ENABLE_PUSH = 0x2
 MAX_CONCURRENT_STREAMS = 0x3
@@ -88,3 +90,14 @@ class SettingsFault:
 _shared = lru_cache(maxsize=256)(Settings)
 
 PROTOCOL_DEFAULTS = Settings()
+
+
+@lru_cache(maxsize=64)
+def announced_settings(limits: Limits, *, client: bool) -> Settings:
+    """What we ask of the peer, by our limits."""
+    return Settings(
+        push=not client,
+        streams=LARGEST_WINDOW if client else limits.streams_per_connection,
+        window_bytes=limits.stream_window_bytes,
+        header_list_bytes=limits.header_list_bytes,
+    )

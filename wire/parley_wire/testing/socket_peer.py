@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 from parley_wire import frames
 from parley_wire.headers import encode
 from parley_wire.testing.echo_service import SERVICE
-from parley_wire.testing.peer import REQUEST, Frame
+from parley_wire.testing.peer import REQUEST, Frame, message
 
 if TYPE_CHECKING:
     import ssl
@@ -96,3 +97,19 @@ class SocketPeer:
             found = await self.until(frames.HEADERS, stream_id)
             if found.flags & frames.END_STREAM:
                 return found
+
+
+async def blocked_socket(address: str) -> socket.socket:
+    """A client that asks for much and reads nothing."""
+    host, _, port = address.rpartition(":")
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.connect((host, int(port)))
+    path = f"/{SERVICE}/Unary".encode()
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path)]
+    block = encode([*fields, (b"content-type", b"application/grpc")])
+    sent = frames.PREFACE + frames.settings(((4, 2**31 - 1),)) + frames.window_update(0, 2**30)
+    sent += frames.headers(1, block, end_stream=False)
+    sent += frames.frame(frames.DATA, frames.END_STREAM, 1, message(b"large:10000000"))
+    peer.sendall(sent)
+    return peer
