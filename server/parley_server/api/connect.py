@@ -33,23 +33,33 @@ KNOWN_CHANNELS_LIMIT = 1000
 
 class ChatStream:
     """One device's stream: a `StreamHandler` to the transport, a `Listener` to the hub, an `OpenStream` to
-    the registry.
+    the registry. To its parts it is a `StreamOwner` and an `Asker`.
     """
+
+    __slots__ = (
+        "_caller",
+        "_downstream",
+        "_hello_timer",
+        "_leaving",
+        "_requests",
+        "_route",
+        "_services",
+        "_session",
+        "_stream",
+        "_subscribe",
+        "_upkeep",
+    )
 
     def __init__(self, services: StreamServices, *, subscribe: bool) -> None:
         self._services = services
         self._subscribe = subscribe
-        self._downstream = Downstream(
-            services,
-            joined=self._finish_if_leaving,
-            overflow=lambda: self.leave(Farewell.SLOW_READER, 0.0),
-            end=self._end,
-        )
+        self._downstream = Downstream(services, self)
         self._upkeep = Upkeep(services, self._downstream)
         self._session = self._downstream.session
         self._stream: DeviceStream | None = None
         self._caller: Caller | None = None
-        self._session_id = ""
+        # From Hello on.
+        self._route: Route | None = None
         self._requests: StreamRequests | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
         self._leaving = False
@@ -62,7 +72,7 @@ class ChatStream:
 
     @property
     def session_id(self) -> str:
-        return self._session_id
+        return self._route.session_id if self._route else ""
 
     @property
     def user_id(self) -> str:
@@ -83,11 +93,11 @@ class ChatStream:
         self._downstream.lag_now()
 
     def tick(self, now_ms: int) -> None:
-        caller = self._caller
-        if caller is None or self._session.phase in (Phase.AWAITING_HELLO, Phase.ENDED):
+        caller, route = self._caller, self._route
+        if caller is None or route is None or self._session.phase is Phase.ENDED:
             return
         acknowledged = self._requests.acknowledged if self._requests else ""
-        farewell = self._upkeep.tick(caller, self._route(caller), acknowledged, now_ms)
+        farewell = self._upkeep.tick(caller, route, acknowledged, now_ms)
         if farewell is not None:
             self.leave(farewell, 0.0)
 
@@ -101,7 +111,7 @@ class ChatStream:
         self._downstream.write_last(
             frames.go_away(farewell, reconnect_after_seconds, (), resumable=resumable)
         )
-        self._end(refusal_for(farewell, reconnect_after_seconds))
+        self.end(refusal_for(farewell, reconnect_after_seconds))
 
     def deliver(
         self, channel_id: str, first_seq: int, fields: Collection[bytes], position: int | None
@@ -127,7 +137,7 @@ class ChatStream:
             self._caller = services.authenticator.authenticate(stream.metadata)
             services.sessions.admit(self, self._caller.user_id)
         except Refusal as refusal:
-            self._end(refusal)
+            self.end(refusal)
             return
         self._hello_timer = asyncio.get_running_loop().call_later(
             services.session_settings.hello_seconds, self._hello_is_late
@@ -143,23 +153,57 @@ class ChatStream:
             else:
                 self._request(stream_pb2.ConnectRequest.FromString(message), len(message))
         except DecodeError as error:
-            self._end(malformed(error))
+            self.end(malformed(error))
         except Refusal as refusal:
-            self._end(refusal)
+            self.end(refusal)
 
     def writable(self) -> None:
         self._downstream.taken()
 
     def half_closed(self) -> None:
         if self._session.phase is Phase.AWAITING_HELLO:
-            self._end(Refusal(Reason.HELLO_REQUIRED, "The stream ended without a Hello. Send it first."))
+            self.end(Refusal(Reason.HELLO_REQUIRED, "The stream ended without a Hello. Send it first."))
         elif not self._subscribe:
             self._finish()
 
     def closed(self) -> None:
         self._services.metrics.streams_open.dec()
         self._release()
-        self._services.sessions.closed(self._session_id, self)
+        self._services.sessions.closed(self.session_id, self)
+
+    # What its parts call
+
+    @property
+    def epoch(self) -> str:
+        return self._downstream.epoch
+
+    def reply(self, reply: stream_pb2.Reply) -> None:
+        if reply.request_id and self._session.phase is not Phase.ENDED:
+            self._downstream.put(reply_field(reply.SerializeToString()))
+
+    def reauthenticated(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def joined(self) -> None:
+        if self._leaving:
+            self._finish()
+
+    def answered_all(self) -> None:
+        if self._leaving:
+            self._finish()
+
+    def overflowed(self) -> None:
+        self.leave(Farewell.SLOW_READER, 0.0)
+
+    def end(self, refusal: Refusal | None) -> None:
+        if self._stream is None or self._session.phase is Phase.ENDED:
+            return
+        if refusal is None:
+            self._downstream.write_rest()
+        else:
+            self._services.metrics.streams_ended.labels(refusal.reason.text).inc()
+        self._release()
+        self._stream.close(refusal)
 
     # Requests
 
@@ -175,17 +219,6 @@ class ChatStream:
             self._finish()
         else:
             self._requests.submit(request, size_bytes)
-
-    def _reply(self, reply: stream_pb2.Reply) -> None:
-        if reply.request_id and self._session.phase is not Phase.ENDED:
-            self._downstream.put(reply_field(reply.SerializeToString()))
-
-    def _finish_if_leaving(self) -> None:
-        if self._leaving:
-            self._finish()
-
-    def _reauthenticated(self, caller: Caller) -> None:
-        self._caller = caller
 
     # Joining and ending
 
@@ -203,61 +236,42 @@ class ChatStream:
             raise invalid_field("hello.known_channels.seq", "must not be negative")
         caller = self._caller
         assert caller is not None
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
+        self._forget_hello_timer()
         self.touch(foreground=hello.foreground)
-        self._session_id = self._services.new_session_id()
-        self._requests = StreamRequests(
-            self._services,
-            caller,
-            self._session_id,
-            epoch=lambda: self._downstream.epoch,
-            reply=self._reply,
-            idle=self._finish_if_leaving,
-            touch=lambda foreground: self.touch(foreground=foreground),
-            reauthenticated=self._reauthenticated,
-        )
+        services = self._services
+        session_id = services.new_session_id()
+        route = Route(services.node_id, services.incarnation, caller.device_id, session_id)
+        self._route = route
+        self._requests = StreamRequests(services, caller, self)
         self._session.hello()
         # Listening begins before anything is read: what is committed in between is noted and follows from the
         # log.
-        self._services.sessions.named(self._session_id, self)
-        self._services.hub.add(self)
-        self._downstream.join(
-            caller.user_id, self._route(caller), self._upkeep.lease_seconds, hello.cursor, known
-        )
+        services.sessions.named(session_id, self)
+        services.hub.add(self)
+        self._downstream.join(caller.user_id, route, self._upkeep.lease_seconds, hello.cursor, known)
 
     def _hello_is_late(self) -> None:
-        self._end(Refusal(Reason.HELLO_REQUIRED, "No Hello came in time. Send it as the first frame."))
+        self.end(Refusal(Reason.HELLO_REQUIRED, "No Hello came in time. Send it as the first frame."))
 
     def _finish(self) -> None:
         """The client sends no more: answer what is in flight, Hello included, then end with OK."""
         self._leaving = True
         if self._downstream.joined and (self._requests is None or self._requests.in_flight == 0):
-            self._end(None)
-
-    def _end(self, refusal: Refusal | None) -> None:
-        if self._stream is None or self._session.phase is Phase.ENDED:
-            return
-        if refusal is None:
-            self._downstream.write_rest()
-        else:
-            self._services.metrics.streams_ended.labels(refusal.reason.text).inc()
-        self._release()
-        self._stream.close(refusal)
+            self.end(None)
 
     def _release(self) -> None:
-        caller = self._caller
-        if self._session.phase is not Phase.ENDED and caller is not None and self._session_id:
+        caller, route = self._caller, self._route
+        if self._session.phase is not Phase.ENDED and caller is not None and route is not None:
             if self._requests is not None:
                 self._upkeep.store_acknowledged(caller, self._requests.acknowledged)
-            self._services.sessions.store(self._services.routes.remove(caller.user_id, self._route(caller)))
+            self._services.sessions.store(self._services.routes.remove(caller.user_id, route))
         self._downstream.release()
         self._services.hub.remove(self)
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
+        self._forget_hello_timer()
         if self._requests is not None:
             self._requests.cancel()
 
-    def _route(self, caller: Caller) -> Route:
-        services = self._services
-        return Route(services.node_id, services.incarnation, caller.device_id, self._session_id)
+    def _forget_hello_timer(self) -> None:
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+            self._hello_timer = None

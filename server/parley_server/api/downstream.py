@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -18,7 +19,7 @@ from parley_server.ports.feed import EpochChanged
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping
+    from collections.abc import Collection, Coroutine, Mapping
 
     from parley_server.api.stream_services import StreamServices
     from parley_server.chat.outbox import Frame
@@ -34,32 +35,61 @@ _CURSOR_FIELD_BYTES = CURSOR_LIMIT_BYTES + 4
 log = structlog.get_logger()
 
 
+@lru_cache(maxsize=8)
+def _outbox_limits(events: int, waiting_bytes: int, frame_bytes: int) -> OutboxLimits:
+    """The same for all streams of a node."""
+    return OutboxLimits(events, waiting_bytes, max(1, frame_bytes - _CURSOR_FIELD_BYTES))
+
+
 class StreamGone(Exception):
     """The stream ended while something was being prepared for it."""
+
+
+class StreamOwner(Protocol):
+    """Whose stream it is. Plain calls on the loop."""
+
+    def joined(self) -> None:
+        """Hello is answered and everything missed was sent."""
+        ...
+
+    def overflowed(self) -> None:
+        """The client asks and does not read."""
+        ...
+
+    def end(self, refusal: Refusal | None) -> None:
+        """The stream must end."""
+        ...
 
 
 class Downstream:
     """Joins the session to the transport: writes its frames, and catches up with the logs when it must.
 
-    `joined` is called once Hello is answered and everything missed was sent; `overflow` when the client asks
-    and does not read; `end` when the stream must end with a refusal.
+    There is one for each open stream, nearly all of them idle: what most never need is made when it is, and
+    forgotten afterwards.
     """
 
-    def __init__(
-        self,
-        services: StreamServices,
-        *,
-        joined: Callable[[], None],
-        overflow: Callable[[], None],
-        end: Callable[[Refusal], None],
-    ) -> None:
+    __slots__ = (
+        "_counted_bytes",
+        "_cursor_prefix",
+        "_owner",
+        "_position_timer",
+        "_services",
+        "_stream",
+        "_taken",
+        "_tasks",
+        "_user_id",
+        "_writable",
+        "blocked_since",
+        "epoch",
+        "joined",
+        "session",
+    )
+
+    def __init__(self, services: StreamServices, owner: StreamOwner) -> None:
         self._services = services
-        self._call_joined = joined
-        self._overflow = overflow
-        self._end = end
+        self._owner = owner
         limits = services.limits
-        frame_bytes = max(1, limits.frame_bytes - _CURSOR_FIELD_BYTES)
-        self.session = Session(OutboxLimits(limits.outbox_events, limits.outbox_bytes, frame_bytes))
+        self.session = Session(_outbox_limits(limits.outbox_events, limits.outbox_bytes, limits.frame_bytes))
         self._stream: DeviceStream | None = None
         self._user_id = ""
         self.epoch = ""
@@ -67,7 +97,7 @@ class Downstream:
         self._writable = True
         self._taken: asyncio.Future[None] | None = None
         self._position_timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
         self._counted_bytes = 0
         self.blocked_since: float | None = None
         self.joined = False
@@ -111,7 +141,7 @@ class Downstream:
     def put(self, field: bytes) -> None:
         """Send a reply, or news about the stream."""
         if self.session.outbox.undroppable >= FIELDS_LIMIT:
-            self._overflow()
+            self._owner.overflowed()
             return
         self.session.put(field)
         self.flush()
@@ -189,7 +219,7 @@ class Downstream:
         if self._taken is not None:
             self._taken.set_result(None)
             self._taken = None
-        for task in self._tasks:
+        for task in self._tasks or ():
             if task is not asyncio.current_task():
                 task.cancel()
 
@@ -253,7 +283,7 @@ class Downstream:
         self.session.join(joining.start)
         await self._catch_up()
         self.joined = True
-        self._call_joined()
+        self._owner.joined()
 
     async def _catch_up(self) -> None:
         session = self.session
@@ -276,8 +306,15 @@ class Downstream:
     def start(self, what: str, work: Coroutine[None, None, None]) -> None:
         """Run work that ends with the stream; what it raises ends the stream."""
         task = asyncio.get_running_loop().create_task(self._run(what, work))
+        if self._tasks is None:
+            self._tasks = set()
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+            self._tasks = self._tasks or None
 
     async def _run(self, what: str, work: Coroutine[None, None, None]) -> None:
         try:
@@ -285,14 +322,14 @@ class Downstream:
         except StreamGone:
             pass
         except Refusal as refusal:
-            self._end(refusal)
+            self._owner.end(refusal)
         except StoreUnavailable as error:
-            self._end(store_unavailable(what, error))
+            self._owner.end(store_unavailable(what, error))
         except EpochChanged:
             # The client comes back with a cursor of a lost feed, and is told all heads.
-            self._end(store_unavailable(what, StoreUnavailable("the user's feed was lost")))
+            self._owner.end(store_unavailable(what, StoreUnavailable("the user's feed was lost")))
         except Exception as error:
             error_id = self._services.new_error_id()
             log.error("stream failed", doing=what, error_id=error_id, exc_info=error)
             text = f"The server failed. Report this id to its operators: {error_id}"
-            self._end(Refusal(Reason.INTERNAL, text))
+            self._owner.end(Refusal(Reason.INTERNAL, text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -16,7 +16,7 @@ from parley_server.chat.cursor import says_more
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from parley_server.accounts.caller import Caller
     from parley_server.api.stream_services import StreamServices
@@ -25,41 +25,52 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+class Asker(Protocol):
+    """The stream on which a client asks. Plain calls on the loop."""
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the stream's feed; empty before its Welcome."""
+        ...
+
+    def reply(self, reply: stream_pb2.Reply) -> None:
+        """Take an answer."""
+        ...
+
+    def answered_all(self) -> None:
+        """The last answer is out."""
+        ...
+
+    def touch(self, *, foreground: bool | None) -> None:
+        """The client said whether it is in the foreground."""
+        ...
+
+    def reauthenticated(self, caller: Caller) -> None:
+        """The client showed a newer token."""
+        ...
+
+
 class StreamRequests:
-    """Serves what a client asks on its stream. `reply` takes each answer; `idle` is called when the last one
-    is out. `acknowledged` is the newest cursor that the client acknowledged here; `epoch` tells the stream's,
-    empty before its Welcome.
+    """Serves what a client asks on its stream. `acknowledged` is the newest cursor that the client
+    acknowledged here.
     """
 
-    def __init__(
-        self,
-        services: StreamServices,
-        caller: Caller,
-        session_id: str,
-        *,
-        epoch: Callable[[], str],
-        reply: Callable[[stream_pb2.Reply], None],
-        idle: Callable[[], None],
-        touch: Callable[[bool], None],
-        reauthenticated: Callable[[Caller], None],
-    ) -> None:
+    __slots__ = ("_asker", "_caller", "_kept", "_sending", "_services", "_tasks", "acknowledged")
+
+    def __init__(self, services: StreamServices, caller: Caller, asker: Asker) -> None:
         self._services = services
         self._caller = caller
-        self._session_id = session_id
-        self._epoch = epoch
-        self._reply = reply
-        self._idle = idle
-        self._touch = touch
-        self._reauthenticated = reauthenticated
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._sending = asyncio.Lock()
+        self._asker = asker
+        # None where nothing is served, as on an idle stream, and before the first message is sent.
+        self._tasks: set[asyncio.Task[None]] | None = None
+        self._sending: asyncio.Lock | None = None
         self._kept: FeedCursor | None = None
         self.acknowledged = ""
 
     @property
     def in_flight(self) -> int:
         """Requests that wait for their answers."""
-        return len(self._tasks)
+        return len(self._tasks) if self._tasks else 0
 
     def submit(self, request: stream_pb2.ConnectRequest, size_bytes: int) -> None:
         """Serve the request; its reply may come after those of later ones."""
@@ -76,18 +87,25 @@ class StreamRequests:
             self._refuse(request, too_large(size_bytes, limits.request_bytes))
         else:
             task = asyncio.get_running_loop().create_task(self._answer(request))
+            if self._tasks is None:
+                self._tasks = set()
             self._tasks.add(task)
             task.add_done_callback(self._answered)
 
     def cancel(self) -> None:
         """Answer nothing any more. What was handed to a channel is written all the same."""
-        for task in self._tasks:
+        for task in self._tasks or ():
             task.cancel()
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not self._tasks and not task.cancelled():
-            self._idle()
+        self._forget(task)
+        if self._tasks is None and not task.cancelled():
+            self._asker.answered_all()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+            self._tasks = self._tasks or None
 
     async def _answer(self, request: stream_pb2.ConnectRequest) -> None:
         kind = request.WhichOneof("request") or ""
@@ -110,15 +128,15 @@ class StreamRequests:
         self._services.metrics.stream_requests.labels(kind, code).inc()
         # Who reads the reply may send the next request before this task is quite through.
         if (task := asyncio.current_task()) is not None:
-            self._tasks.discard(task)
-        self._reply(reply)
+            self._forget(task)
+        self._asker.reply(reply)
 
     async def _serve(self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply) -> None:
         caller, services = self._caller, self._services
         match kind:
             case "send_message":
                 # One after the other up to the queue of the channel, so messages keep their order.
-                async with self._sending:
+                async with self._in_turn():
                     await services.rates.take("send", caller.user_id)
                     done = await services.calls.post(caller, request.send_message)
                 reply.send_message.CopyFrom(sent_message(await done))
@@ -131,21 +149,21 @@ class StreamRequests:
                 | "unpin_message"
             ):
                 # Behind the messages sent before it.
-                async with self._sending:
+                async with self._in_turn():
                     await services.rates.take("send", caller.user_id)
                     done = await services.calls.change(caller, getattr(request, kind))
                 getattr(reply, kind).change.CopyFrom(change_made(await done))
             case "ack_events":
                 offered = services.calls.check_cursor(caller, request.ack_events)
                 # They may come late and in any order, and the last before the storing is not the newest.
-                if says_more(offered, self._kept, self._epoch()):
+                if says_more(offered, self._kept, self._asker.epoch):
                     self._kept, self.acknowledged = offered, request.ack_events.cursor
                 reply.ack_events.SetInParent()
             case "mark_read":
                 await services.rates.take("call", caller.user_id)
                 reply.mark_read.CopyFrom(await services.calls.mark_read(caller, request.mark_read))
             case "heartbeat":
-                self._touch(request.heartbeat.foreground)
+                self._asker.touch(foreground=request.heartbeat.foreground)
                 reply.heartbeat.CopyFrom(services.calls.heartbeat())
             case "pong":
                 pass
@@ -163,7 +181,7 @@ class StreamRequests:
                 if fresh.expire_time_ms > caller.expire_time_ms:
                     # Renewals may overtake each other: an older token must not shorten the stream's life.
                     self._caller = fresh
-                    self._reauthenticated(fresh)
+                    self._asker.reauthenticated(fresh)
                 reply.reauthenticate.expire_time.FromMilliseconds(self._caller.expire_time_ms)
             case _:
                 raise Refusal(
@@ -171,11 +189,16 @@ class StreamRequests:
                     "The frame carries no request that this server knows. Check the client's version.",
                 )
 
+    def _in_turn(self) -> asyncio.Lock:
+        if self._sending is None:
+            self._sending = asyncio.Lock()
+        return self._sending
+
     def _refuse(self, request: stream_pb2.ConnectRequest, refusal: Refusal) -> None:
         self._services.metrics.stream_requests.labels(
             request.WhichOneof("request") or "", refusal.reason.code.name
         ).inc()
-        self._reply(stream_pb2.Reply(request_id=request.request_id, error=status_of(refusal)))
+        self._asker.reply(stream_pb2.Reply(request_id=request.request_id, error=status_of(refusal)))
 
 
 def _bearer(token: str) -> Mapping[str, str]:

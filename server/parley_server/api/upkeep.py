@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 class Upkeep:
     """Keeps one stream's times. `tick` is called about once a second."""
 
+    __slots__ = (
+        "_downstream",
+        "_foreground",
+        "_heard_at",
+        "_pinged_at",
+        "_services",
+        "_stored_at",
+        "_stored_cursor",
+        "_warned_of_ms",
+    )
+
     def __init__(self, services: StreamServices, downstream: Downstream) -> None:
         self._services = services
         self._downstream = downstream

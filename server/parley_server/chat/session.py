@@ -92,10 +92,11 @@ class Session:
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits
         self._next_seq: dict[str, int] = {}
-        self._unsure: set[str] = set()
+        # None where there are none, as on nearly every stream that is idle.
+        self._unsure: set[str] | None = None
         # In the order in which they fell behind.
         self._behind: dict[str, None] = {}
-        self._ahead: set[int] = set()
+        self._ahead: set[int] | None = None
         self._announced = 0
         self.outbox = Outbox(limits)
         self.phase = Phase.AWAITING_HELLO
@@ -112,7 +113,7 @@ class Session:
     def join(self, start: Start) -> None:
         """The session catches up with what was announced after `start`, and with what was noted meanwhile."""
         self._next_seq = {sys.intern(channel_id): seq for channel_id, seq in start.next_seqs.items()}
-        self._unsure = {sys.intern(channel_id) for channel_id in start.unsure}
+        self._unsure = {sys.intern(channel_id) for channel_id in start.unsure} or None
         for channel_id in start.behind:
             self._behind[channel_id] = None
         self.position = self.sent_position = start.position
@@ -120,12 +121,15 @@ class Session:
 
     def take_behind(self) -> tuple[str, ...]:
         """The channels to read from the log now; those noted from here on are for the next round."""
-        taken, self._behind = tuple(self._behind), {}
+        taken = tuple(self._behind)
+        self._behind.clear()
         return taken
 
     def next_seq_of(self, channel_id: str) -> int | None:
         """The next seq that the device needs, or None for a channel of which that is not known."""
-        return None if channel_id in self._unsure else self._next_seq.get(channel_id)
+        if self._unsure and channel_id in self._unsure:
+            return None
+        return self._next_seq.get(channel_id)
 
     def met(self, channel_id: str) -> bool:
         """Whether the channel was the user's when the stream began, or came since."""
@@ -134,7 +138,8 @@ class Session:
     def begin(self, channel_id: str, next_seq: int) -> None:
         """The device's stream of a channel begins at this seq."""
         self._next_seq[sys.intern(channel_id)] = next_seq
-        self._unsure.discard(channel_id)
+        if self._unsure:
+            self._unsure.discard(channel_id)
 
     def put_from_log(self, channel_id: str, seq: int, field: bytes) -> bool:
         """While catching up, queue the next event as it was read. False: no room; try again when some was
@@ -155,7 +160,7 @@ class Session:
         """
         if position > self.position:
             self._reach(position)
-        self._ahead.clear()
+        self._ahead = None
         if self._behind or self._announced > self.position:
             return False
         self.phase = Phase.LIVE
@@ -174,7 +179,7 @@ class Session:
                 self._behind[channel_id] = None
             return Verdict.PASSED
         expected = self._next_seq.get(channel_id, 0)
-        if first_seq > expected or channel_id in self._unsure:
+        if first_seq > expected or (self._unsure and channel_id in self._unsure):
             self._behind[channel_id] = None
             self.phase = Phase.CATCHING_UP
             return Verdict.MISSING
@@ -203,7 +208,7 @@ class Session:
             or self.outbox
             or self._ahead
             or self._next_seq.get(channel_id) != first_seq
-            or channel_id in self._unsure
+            or (self._unsure and channel_id in self._unsure)
             or (position is not None and position != self.position + 1)
         ):
             return None
@@ -275,9 +280,8 @@ class Session:
         """Nothing more goes out; what waits is forgotten."""
         self.phase = Phase.ENDED
         self._next_seq.clear()
-        self._unsure.clear()
+        self._unsure = self._ahead = None
         self._behind.clear()
-        self._ahead.clear()
         self.outbox.clear()
 
     def _fall_behind(self) -> Verdict:
@@ -286,7 +290,7 @@ class Session:
             self._next_seq[channel_id] = lowest_seq
             self._behind[channel_id] = None
         # Positions from before the drop say nothing any more.
-        self._ahead.clear()
+        self._ahead = None
         self.position = self.sent_position
         self.phase = Phase.CATCHING_UP
         self.lag = Lag(tuple(self._behind), dropped.events)
@@ -296,15 +300,20 @@ class Session:
         if position is None or position <= self.position:
             return verdict
         if position > self.position + 1:
-            self._ahead.add(position)
-            if len(self._ahead) > POSITIONS_AHEAD_LIMIT:
+            ahead = self._ahead
+            if ahead is None:
+                ahead = self._ahead = set()
+            ahead.add(position)
+            if len(ahead) > POSITIONS_AHEAD_LIMIT:
                 self.phase = Phase.CATCHING_UP
                 return Verdict.MISSING
             return verdict
-        if self._ahead:
+        if self._ahead is not None:
             while position + 1 in self._ahead:
                 position += 1
                 self._ahead.discard(position)
+            if not self._ahead:
+                self._ahead = None
         self._reach(position)
         return verdict
 
