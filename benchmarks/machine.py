@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("grpcio", "protobuf", "uvloop", "apsw", "hpack")
+PACKAGES = ("grpcio", "protobuf", "uvloop", "apsw", "hpack", "grpclib", "websockets")
 SPARE_FILES = 200
 """Files that a process needs beside its sockets."""
 

@@ -126,11 +126,15 @@ def _alike(cases: list[Case]) -> Iterator[list[Case]]:
     """Neighbouring cases with the same figures: one table each."""
     group: list[Case] = []
     for case in cases:
-        if group and [one.name for one in group[0].figures] != [one.name for one in case.figures]:
+        if group and _columns(group[0]) != _columns(case):
             yield group
             group = []
         group.append(case)
     yield group
+
+
+def _columns(case: Case) -> list[tuple[str, str]]:
+    return [(figure.name, figure.unit) for figure in case.figures]
 
 
 def _value(figure: Figure) -> str:

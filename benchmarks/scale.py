@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.transports import scale as transports_scale
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from benchmarks.machine import Cores
+    from benchmarks.transports.scale import TransportScale
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Scale:
     crowd_seconds: float
     crowd_per_second: float
     filling_per_second: float
+    transports: TransportScale
 
 
 FULL = Scale(
@@ -75,6 +79,7 @@ FULL = Scale(
     crowd_seconds=5.0,
     crowd_per_second=10.0,
     filling_per_second=10.0,
+    transports=transports_scale.FULL,
 )
 QUICK = Scale(
     rounds=2,
@@ -105,6 +110,7 @@ QUICK = Scale(
     crowd_seconds=0.4,
     crowd_per_second=20.0,
     filling_per_second=60.0,
+    transports=transports_scale.QUICK,
 )
 
 

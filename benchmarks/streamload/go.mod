@@ -1,0 +1,3 @@
+module parley.invalid/streamload
+
+go 1.25
