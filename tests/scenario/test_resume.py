@@ -64,7 +64,8 @@ class Device:
         """Read until the channel's event at `seq` came."""
         assert self.stream is not None
         stream = self.stream
-        await stream.until(lambda: seq in stream.event_seqs(channel_id))
+        # It may have come while another channel was followed.
+        await stream.until(lambda: seq in self.events[channel_id] or seq in stream.event_seqs(channel_id))
         await self._take(start=False)
 
     async def _take(self, *, start: bool) -> None:
@@ -456,17 +457,22 @@ async def test_coming_and_going_under_load_leaves_no_hole(client: RawClient) -> 
     device, stayed = Device(client, bob), Device(client, await client.log_in(bob.username))
     await stayed.come()
     await device.come()
-    done = asyncio.Event()
+    done, sent = asyncio.Event(), asyncio.Event()
 
     async def run(sender: Person, where: str) -> int:
         last = 0
         while not done.is_set():
             last = (await client.send(sender, where)).seq
+            sent.set()
         return last
 
     senders = [asyncio.create_task(run(*who)) for who in ((ann, channel_id), (bob, group), (ann, group))]
-    for _ in range(300):
+    for number in range(300):
         device.vanish()
+        if number % 2:
+            # Where coming is quicker than sending, nothing would ever be missed.
+            sent.clear()
+            await sent.wait()
         await device.come()
         if device.resumes.count("replayed") >= 10:
             break
