@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from parley_wire.compression import compress
 from parley_wire.headers import HeaderList
-from parley_wire.messages import MessageReader, compressed, in_bytes, prefixed
+from parley_wire.messages import MessageReader, PackedMessage, compressed, in_bytes, plain, prefixed
 from parley_wire.metadata import fields_of, metadata_of
 from parley_wire.request import request_of
 from parley_wire.response import BASIC_TRAILERS, headers_block, trailers_block
@@ -22,12 +22,17 @@ from parley_wire.timeout import timeout_seconds, timeout_value
 MIB = 1024 * 1024
 
 
+def read(encoding: str, body: bytes) -> list[bytes]:
+    """All messages of a body, unpacked."""
+    return [plain(part) for part in MessageReader(MIB, encoding).feed(body)]
+
+
 @given(st.lists(st.binary(max_size=300), max_size=8), st.data())
 def test_messages_come_out_however_the_body_is_cut(messages: list[bytes], data: st.DataObject) -> None:
     """The prefix too may be split. Planted: a reader that forgot a prefix of less than five bytes."""
     body = b"".join(message(part) for part in messages)
     reader = MessageReader(MIB, "identity")
-    found: list[bytes] = []
+    found: list[bytes | PackedMessage] = []
     while body:
         cut = data.draw(st.integers(1, max(1, min(len(body), 40))))
         found += reader.feed(body[:cut])
@@ -60,7 +65,7 @@ def test_compressed_messages(encoding: str) -> None:
     large = b"again " * 1000
     sent = compressed(large, encoding)
     assert sent[0] == 1 and len(sent) < 200
-    assert MessageReader(MIB, encoding).feed(sent + message(b"plain")) == [large, b"plain"]
+    assert read(encoding, sent + message(b"plain")) == [large, b"plain"]
     assert compressed(b"ab", encoding) == prefixed(b"ab")
 
 
@@ -79,7 +84,7 @@ def test_compressed_messages(encoding: str) -> None:
 def test_a_broken_message_ends_its_call(encoding: str, body: bytes, code: grpc.StatusCode) -> None:
     """With a status, never with an exception of another kind."""
     with pytest.raises(CallFault) as fault:
-        MessageReader(MIB, encoding).feed(body)
+        read(encoding, body)
     assert fault.value.code is code
 
 
@@ -88,8 +93,18 @@ def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
     stream = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(stream.compress(b"\0" * MIB) for _ in range(64)) + stream.flush()
     with pytest.raises(CallFault) as fault:
-        MessageReader(MIB, "gzip").feed(message(bomb, 1))
+        read("gzip", message(bomb, 1))
     assert fault.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_compressed_messages_stay_small_until_they_are_wanted() -> None:
+    """What nobody has read yet costs no more than it cost its sender. Planted: unpacked as they came, sixteen
+    messages of one window were 64 MiB.
+    """
+    (packed,) = MessageReader(4 * MIB, "gzip").feed(message(compress(b"\0" * 4 * MIB, "gzip"), 1))
+    assert isinstance(packed, PackedMessage)
+    assert len(packed) < 5000
+    assert plain(packed) == b"\0" * 4 * MIB
 
 
 names = st.from_regex(r"[a-z][a-z0-9_.\-]{0,20}", fullmatch=True).filter(

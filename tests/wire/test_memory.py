@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING
+import tracemalloc
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
 
 from parley_wire import frames
 from parley_wire.connection import Connection
+from parley_wire.errors import ErrorCode
+from parley_wire.events import RequestReceived
+from parley_wire.headers import encode
+from parley_wire.limits import Limits
 from parley_wire.server_connection import ServerConnection
 from parley_wire.servicer_call import ServicerCall
 from parley_wire.stream import Stream
-from parley_wire.testing.echo_service import EchoService
+from parley_wire.testing.echo_service import SERVICE, EchoService
 from parley_wire.testing.eventually import until
-from parley_wire.testing.peer import message
+from parley_wire.testing.peer import RESPONSE, Peer, message
 from parley_wire.testing.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
     from .conftest import StartServer
+
+MIB = 1024 * 1024
 
 
 async def test_closed_connections_leave_no_cycles(start_server: StartServer) -> None:
@@ -50,3 +61,95 @@ async def test_closed_connections_leave_no_cycles(start_server: StartServer) -> 
         assert alive() - before < 10
     finally:
         gc.enable()
+
+
+def busy_for_a_while(peer: Peer) -> None:
+    """Three thousand streams at a time, with data that waits, and different headers in each request."""
+    core = peer.connection
+    streams = []
+    for stream_id in range(1, 6001, 2):
+        block = peer.encoder.encode([*HEADERS, (b"x-trace", f"trace-{stream_id}".encode())])
+        (event,) = peer.feed(frames.headers(stream_id, block, end_stream=True))
+        assert isinstance(event, RequestReceived)
+        core.sender.headers(event.stream, encode(RESPONSE), end_stream=False)
+        core.sender.data(event.stream, b"x" * 100)
+        streams.append(event.stream)
+    for stream in streams:
+        core.reset(stream, ErrorCode.CANCEL)
+    while core.sender.has_more:
+        core.sender.take()
+    core.closed_streams.clear()
+    core.sender.drained.clear()
+
+
+HEADERS = [
+    (b":method", b"POST"),
+    (b":scheme", b"http"),
+    (b":path", b"/x"),
+    (b"content-type", b"application/grpc"),
+]
+
+
+def test_an_idle_connection_gives_back_what_it_took() -> None:
+    """Once its peer has been silent for a while. Planted: untrimmed it kept 190 KB more than a new one;
+    what stays now is the peer's header table, at most 4 KiB of fields.
+    """
+    limits = Limits(streams_per_connection=5000)
+    busy_for_a_while(Peer(limits=limits).shake_hands())
+    tracemalloc.start()
+    try:
+        peer = Peer(limits=limits).shake_hands()
+        core = peer.connection
+        # The other side is the test's own.
+        del peer.decoder
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        busy_for_a_while(peer)
+        core.trim()
+        peer.encoder = None  # type: ignore[assignment]
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 20_000
+
+
+async def test_compressed_requests_that_nobody_reads_stay_small(start_server: StartServer) -> None:
+    """A handler that does not read, and a window full of messages that are a thousand times as large once
+    they are unpacked. Planted: unpacked as they came, they took fifteen times 4 MiB.
+    """
+    entered, go = asyncio.Event(), asyncio.Event()
+    sizes: list[int] = []
+
+    async def lazy(requests: Any, _context: object) -> None:
+        entered.set()
+        await go.wait()
+        async for request in requests:
+            sizes.append(len(request))  # noqa: PERF401  # the list is the outcome
+
+    def register(server: grpc.aio.Server) -> None:
+        handler: Any = grpc.stream_stream_rpc_method_handler(lazy)
+        server.add_registered_method_handlers(SERVICE, {"Both": handler})
+
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = packer.compress(b"\0" * 4 * MIB) + packer.flush()
+    _, address = await start_server(register)
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        fields = [(n, f"/{SERVICE}/Both".encode() if n == b":path" else v) for n, v in HEADERS]
+        peer.write(frames.headers(1, encode([*fields, (b"grpc-encoding", b"gzip")]), end_stream=False))
+        await entered.wait()
+        tracemalloc.start()
+        try:
+            for at in range(15):
+                peer.body(1, message(packed, 1), end_stream=at == 14)
+            peer.write(frames.ping(b"12345678", ack=False))
+            while (await peer.until(frames.PING)).payload != b"12345678":
+                pass
+            held, peak = tracemalloc.get_traced_memory()
+            assert peak < 4 * MIB, (held, peak)
+        finally:
+            tracemalloc.stop()
+        go.set()
+        await peer.trailers(1)
+    assert sizes == [4 * MIB] * 15

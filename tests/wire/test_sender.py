@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parley_wire import frames, headers
+from parley_wire.errors import ErrorCode
 from parley_wire.events import RequestReceived
 from parley_wire.limits import Limits
 from parley_wire.settings import INITIAL_WINDOW_SIZE
@@ -95,3 +96,41 @@ def test_a_shared_frame_that_must_wait_waits_without_its_head() -> None:
     assert [frame.payload for frame in split(sender.take())] == [b"\0\0\0"]
     peer.feed(frames.window_update(1, 100))
     assert [frame.payload for frame in split(sender.take())] == [b"\0\x05event"]
+
+
+def test_dropped_streams_do_not_pile_up_behind_a_shut_window() -> None:
+    """Nobody takes turns while the connection's window is shut. Calls that are made and given up meanwhile
+    leave nothing behind. Planted: each left its stream in the round, without end.
+    """
+    peer = Peer().shake_hands()
+    sender = peer.connection.sender
+    first = serving(peer, 1)
+    sender.data(first, b"x" * 100_000)
+    assert sender.window == 0
+    for stream_id in range(3, 10_003, 2):
+        stream = serving(peer, stream_id)
+        sender.data(stream, b"answer")
+        peer.connection.reset(stream, ErrorCode.CANCEL)
+        sender.take()
+    assert sender._ready is not None and len(sender._ready) < 200
+    peer.feed(frames.window_update(0, 100_000), frames.window_update(1, 100_000))
+    sent = b"".join(frame.payload for frame in peer.sent() if frame.kind == frames.DATA)
+    assert sent == b"x" * (100_000 - 65_535)
+    assert sender.queued_bytes == 0
+
+
+def test_a_dropped_stream_that_waits_again_has_its_turn() -> None:
+    """What `keep_begun` keeps is sent, whatever was cleared away meanwhile."""
+    peer = Peer().shake_hands()
+    sender = peer.connection.sender
+    first = serving(peer, 1)
+    sender.data(first, b"x" * 100_000)
+    sender.keep_begun(first)
+    for stream_id in range(3, 1003, 2):
+        stream = serving(peer, stream_id)
+        sender.data(stream, b"answer")
+        peer.connection.reset(stream, ErrorCode.CANCEL)
+        sender.take()
+    peer.feed(frames.window_update(0, 100_000), frames.window_update(1, 100_000))
+    sent = b"".join(frame.payload for frame in peer.sent() if frame.kind == frames.DATA)
+    assert sent == b"x" * (100_000 - 65_535)

@@ -10,7 +10,6 @@ import grpc
 import grpc.aio
 import pytest
 
-import parley_wire
 from parley_wire import frames
 from parley_wire.errors import ErrorCode
 from parley_wire.limits import Limits
@@ -19,7 +18,6 @@ from parley_wire.testing.echo_service import SERVICE, EchoService
 from parley_wire.testing.eventually import until
 from parley_wire.testing.peer import message
 from parley_wire.testing.quick_options import quick_options
-from parley_wire.testing.raw_handlers import Clumsy
 from parley_wire.testing.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
@@ -153,28 +151,3 @@ async def test_a_synchronous_handler_is_refused(
         await call(address)
     assert raised.value.code() is grpc.StatusCode.INTERNAL
     assert "not asynchronous" in caplog.text
-
-
-async def test_a_raw_handler_that_raises(start_server: StartServer, caplog: pytest.LogCaptureFixture) -> None:
-    """Its connection ends, with `closed` told and the error in the log; the others go on."""
-    handlers: list[Clumsy] = []
-
-    def open_handler(call: parley_wire.RawCall) -> Clumsy:
-        handlers.append(Clumsy(call))
-        return handlers[-1]
-
-    def register(server: grpc.aio.Server) -> None:
-        method = parley_wire.RawMethod(open_handler, request_streaming=True)
-        server.add_registered_method_handlers(SERVICE, {"Raw": method})
-
-    server, address = await start_server(EchoService().add_to, register)
-    async with SocketPeer(address) as peer:
-        peer.shake_hands()
-        peer.request(1, "Raw")
-        peer.body(1, message(b"x"))
-        last = (await peer.until_closed())[-1]
-    assert (last.kind, last.code) == (frames.GOAWAY, ErrorCode.INTERNAL_ERROR)
-    assert handlers[0].was_closed.is_set()
-    assert "a defect" in caplog.text
-    assert await call(address) == b"hi"
-    await until(lambda: server.calls == 0)

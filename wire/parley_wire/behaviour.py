@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -74,8 +75,13 @@ async def _run(call: ServicerCall, handler: Handler, first: bytes | None) -> Non
         if call.code() is grpc.StatusCode.OK:
             call.send_message(response)
     elif handler.response_streaming and hasattr(outcome, "__aiter__"):
-        async for response in outcome:
-            await call.write(response)
+        try:
+            async for response in outcome:
+                await call.write(response)
+        finally:
+            # One that waits in its `yield` hears of the end here, not when the garbage collector comes by.
+            if isinstance(outcome, AsyncGenerator):
+                await outcome.aclose()
     else:
         log.error("the handler of %s %s", call.path, _SYNCHRONOUS)
         call.set_code(grpc.StatusCode.INTERNAL)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
+    from parley_wire.messages import PackedMessage
     from parley_wire.request import Request
     from parley_wire.server_connection import ServerConnection
     from parley_wire.stream import Stream
@@ -62,7 +63,7 @@ class Call:
 
     # For the kinds of calls
 
-    def _messages(self, data: bytes) -> list[bytes]:
+    def _messages(self, data: bytes) -> list[bytes | PackedMessage]:
         """The request messages that these bytes complete. Raises CallFault."""
         reader = self._reader
         messages = reader.feed(data)

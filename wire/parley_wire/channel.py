@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -171,9 +172,14 @@ class Channel:
         self._waiting.append(room)
         try:
             await room
-        finally:
-            if not room.done() or room.cancelled():
-                self._waiting.remove(room)
+        except asyncio.CancelledError:
+            if room.cancelled():
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(room)
+            else:
+                # Its turn had come: it is the next one's.
+                self._changed()
+            raise
 
     async def _connect(self) -> None:
         """Connect, together with whoever else needs it. Raises CallFailed."""
@@ -195,8 +201,11 @@ class Channel:
             async with asyncio.timeout(self._options.connect_seconds):
                 await self._open_socket(connection)
                 await connection.ready
+        except asyncio.CancelledError:
+            self._give_up(connection)
+            raise
         except (OSError, TimeoutError) as error:
-            connection.close("connecting failed")
+            self._give_up(connection)
             if connection.ready.done() and not connection.ready.cancelled():
                 connection.ready.exception()
             self._refused_because = f"cannot connect to {self._address}: {str(error) or 'it took too long'}"
@@ -207,6 +216,12 @@ class Channel:
             self._connection = connection
         finally:
             self._connecting = None
+
+    def _give_up(self, connection: ClientConnection) -> None:
+        """Close a connection that was never used; its socket may be open already."""
+        if connection.connected:
+            self._retired.add(connection)
+            connection.close("connecting failed")
 
     async def _open_socket(self, connection: ClientConnection) -> None:
         def factory() -> ClientConnection:
@@ -229,9 +244,10 @@ class Channel:
         room = len(self._waiting)
         if connection is not None and not connection.retired:
             room = min(room, connection.core.remote.streams - len(connection.core.streams.open))
-        for _ in range(max(0, room)):
+        while room > 0 and self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
+                room -= 1
                 waiting.set_result(None)
 
 

@@ -9,7 +9,7 @@ import grpc
 
 from parley_wire.compression import ENCODINGS
 from parley_wire.errors import ErrorCode, WireError
-from parley_wire.messages import MessageReader, prefixed
+from parley_wire.messages import MessageReader, plain, prefixed
 from parley_wire.metadata import metadata_of
 from parley_wire.request import is_grpc
 from parley_wire.status import CallFault, code_of_http, code_of_reset, percent_decoded, status_code
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from parley_wire.client_connection import ClientConnection
     from parley_wire.headers import Field, HeaderList
+    from parley_wire.messages import PackedMessage
     from parley_wire.metadata import Metadata
     from parley_wire.stream import Stream
 
@@ -58,7 +59,7 @@ class ClientCall:
         self._stream = stream
         self._limit_bytes = receive_message_bytes
         self._reader: MessageReader | None = None
-        self._messages: deque[bytes] = deque()
+        self._messages: deque[bytes | PackedMessage] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._failure: CallFailed | None = None
@@ -113,7 +114,12 @@ class ClientCall:
         message = self._messages.popleft()
         self._connection.core.consumed(self._stream, len(message))
         self._connection.schedule()
-        return message
+        try:
+            return plain(message)
+        except CallFault as fault:
+            failed = CallFailed(fault.code, fault.details)
+            self._finish(failed, reset=True)
+            raise failed from fault
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

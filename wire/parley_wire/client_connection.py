@@ -61,6 +61,11 @@ class ClientConnection(asyncio.Protocol):
         return self._transport is not None and self.core.can_open
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a socket to close."""
+        return self._transport is not None
+
+    @property
     def retired(self) -> bool:
         """Whether no call will ever be opened here again."""
         core = self.core
@@ -82,6 +87,10 @@ class ClientConnection(asyncio.Protocol):
     def close(self, reason: str) -> None:
         """Close; calls that are open fail."""
         self._lost_reason = reason
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -250,6 +250,12 @@ class Connection:
         )
         self.emit(ConnectionFailed(code, reason))
 
+    def trim(self) -> None:
+        """The peer has been silent for long: give back what only a busy connection needs."""
+        self.streams.trim()
+        self.sender.trim()
+        self._headers.trim()
+
     def close(self) -> None:
         """The transport is gone: every stream is closed. Leaves no reference cycle behind."""
         self.failed = True

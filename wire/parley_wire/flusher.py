@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from parley_wire.behaviour import log
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -15,6 +17,10 @@ class Flushable(Protocol):
 
     def flush(self) -> None:
         """Write what may be written."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
         ...
 
 
@@ -38,4 +44,15 @@ class Flusher:
         waiting, self._waiting = self._waiting, []
         for connection in waiting:
             connection.dirty = False
-            connection.flush()
+            flush_now(connection)
+
+
+def flush_now(connection: Flushable) -> None:
+    """Flush one. A defect of ours or of a handler ends it, and only it: the others of this tick would stay
+    dirty for ever, and silent.
+    """
+    try:
+        connection.flush()
+    except Exception:
+        log.exception("a connection failed")
+        connection.abort()

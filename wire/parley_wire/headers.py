@@ -83,6 +83,10 @@ class HeaderDecoder:
         # before the first block: a connection with one stream needs no memory.
         self._memory: dict[bytes, HeaderList] | None = None
 
+    def trim(self) -> None:
+        """Give back the memory of repeated blocks."""
+        self._memory = None
+
     def decode(self, block: bytes) -> HeaderList:
         """Decode one block. Raises BlockFault; the caller gives the connection up with its code."""
         memory = self._memory

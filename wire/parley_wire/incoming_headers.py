@@ -37,6 +37,10 @@ class IncomingHeaders:
         self._end_stream = False
         self._continuations = 0
 
+    def trim(self) -> None:
+        """Give back what only a busy connection needs."""
+        self._decoder.trim()
+
     def headers(self, connection: Connection, flags: int, stream_id: int, payload: bytes) -> None:
         """HEADERS (section 6.2)."""
         if stream_id == 0:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
 from parley_wire.behaviour import log
@@ -28,6 +29,7 @@ class Listener:
         self._context = context
         self._socket = bind(address, server.options.backlog, reuse_port=server.options.reuse_port)
         self._path = address.removeprefix("unix:") if address.startswith("unix:") else ""
+        self._inode = _inode(self._path)
         self._accepting: asyncio.Server | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._breath: asyncio.TimerHandle | None = None
@@ -56,12 +58,18 @@ class Listener:
             self._server.loop.remove_reader(self._socket)
         if self._breath is not None:
             self._breath.cancel()
+        # While the socket is open nobody takes its place: another server's file is never removed.
+        if self._path and _inode(self._path) == self._inode:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
         self._socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
-        if self._path:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
+
+    async def wait_closed(self) -> None:
+        """After `close`: until the last handshake has ended."""
+        if self._handshakes:
+            await asyncio.wait(self._handshakes)
 
     def _accept(self) -> None:
         loop = self._server.loop
@@ -101,11 +109,15 @@ class Listener:
 
 
 def bind(address: str, backlog: int, *, reuse_port: bool) -> socket.socket:
-    """A socket for `host:port`, `[::1]:port` or `unix:path`. Raises RuntimeError with the reason."""
+    """A socket for `host:port`, `[::1]:port` or `unix:path`. Raises RuntimeError with the reason.
+
+    A file that the socket of a dead process left behind is replaced.
+    """
     try:
         if address.startswith("unix:"):
-            bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            return _bound(bound, address.removeprefix("unix:"), backlog)
+            path = address.removeprefix("unix:")
+            _remove_left_over(path)
+            return _bound(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path, backlog)
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -126,8 +138,39 @@ def bind(address: str, backlog: int, *, reuse_port: bool) -> socket.socket:
 
 
 def _bound(bound: socket.socket, name: object, backlog: int) -> socket.socket:
-    bound.setblocking(False)
-    bound.bind(name)  # type: ignore[arg-type]
-    # From here on nobody else gets the address; connections wait until the server starts.
-    bound.listen(backlog)
+    try:
+        bound.setblocking(False)
+        bound.bind(name)  # type: ignore[arg-type]
+        # From here on nobody else gets the address; connections wait until the server starts.
+        bound.listen(backlog)
+    except OSError:
+        bound.close()
+        raise
     return bound
+
+
+def _remove_left_over(path: str) -> None:
+    """Remove a socket's file if nobody listens there. Anything else stays, and is in the way."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:
+            # Somebody listens, and is busy.
+            pass
+
+
+def _inode(path: str) -> tuple[int, int]:
+    """Which file a path names at present; (0, 0) for none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino

@@ -19,6 +19,26 @@ LARGEST_SHARED_BYTES = 16_384 - PREFIX_BYTES
 """The largest message that goes as one DATA frame."""
 
 
+class PackedMessage:
+    """A compressed message as it came. It is unpacked when somebody wants it: until then it costs us no more
+    than it cost its sender. `len` is that size.
+    """
+
+    __slots__ = ("_data", "_encoding", "_limit_bytes")
+
+    def __init__(self, data: bytes, encoding: str, limit_bytes: int) -> None:
+        self._data = data
+        self._encoding = encoding
+        self._limit_bytes = limit_bytes
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def unpacked(self) -> bytes:
+        """The message. Raises CallFault if it is none, or has more than the limit."""
+        return decompress(self._data, self._encoding, self._limit_bytes)
+
+
 class MessageReader:
     """Cuts a body into messages. At most one message is held unfinished, of at most `limit_bytes`."""
 
@@ -35,7 +55,7 @@ class MessageReader:
         """Bytes of the message that has begun and not ended."""
         return 0 if self._buffer is None else len(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes | PackedMessage]:
         """The messages that these bytes complete. Raises CallFault: the call must end with its status."""
         if self._buffer is None:
             # The usual case: one whole message in one frame.
@@ -49,7 +69,7 @@ class MessageReader:
             self._buffer = bytearray()
         buffer = self._buffer
         buffer += data
-        messages: list[bytes] = []
+        messages: list[bytes | PackedMessage] = []
         offset = 0
         while len(buffer) - offset >= PREFIX_BYTES:
             flag, length = _PREFIX.unpack_from(buffer, offset)
@@ -66,14 +86,19 @@ class MessageReader:
             del buffer[:offset]
         return messages
 
-    def _message(self, flag: int, message: bytes) -> bytes:
+    def _message(self, flag: int, message: bytes) -> bytes | PackedMessage:
         if flag == 0:
             return message
         if flag != 1:
             raise CallFault(grpc.StatusCode.INTERNAL, "the compressed flag of a message must be 0 or 1")
         if self._encoding == "identity":
             raise CallFault(grpc.StatusCode.INTERNAL, "a message is compressed without a grpc-encoding")
-        return decompress(message, self._encoding, self._limit_bytes)
+        return PackedMessage(message, self._encoding, self._limit_bytes)
+
+
+def plain(message: bytes | PackedMessage) -> bytes:
+    """The message itself. Raises CallFault for one that cannot be unpacked."""
+    return message if type(message) is bytes else message.unpacked()  # type: ignore[union-attr]
 
 
 def too_large(size_bytes: int, limit_bytes: int) -> CallFault:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from parley_wire.behaviour import log
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
-from parley_wire.messages import LARGEST_SHARED_BYTES, prefixed
+from parley_wire.messages import LARGEST_SHARED_BYTES, plain, prefixed
 from parley_wire.response import BASIC_HEADERS
 from parley_wire.status import CallFault
 
@@ -25,7 +26,7 @@ class RawHandler(Protocol):
     """Serves one raw call. Called on the loop, in the order of the wire; no method may raise or block."""
 
     def received(self, message: bytes) -> None:
-        """One message came."""
+        """One message came. Never after `RawCall.close`."""
         ...
 
     def writable(self) -> None:
@@ -33,7 +34,7 @@ class RawHandler(Protocol):
         ...
 
     def half_closed(self) -> None:
-        """The client sends no more. At most once, and `received` never after it."""
+        """The client sends no more. At most once, `received` never after it. Never after `RawCall.close`."""
         ...
 
     def closed(self) -> None:
@@ -42,7 +43,9 @@ class RawHandler(Protocol):
 
 
 class RawCall(Call):
-    """What a RawHandler has in hand. Plain calls that never block."""
+    """What a RawHandler has in hand. Plain calls that never block. Those that end the call raise ValueError
+    or TypeError for metadata that cannot be sent.
+    """
 
     __slots__ = ("_ending", "_handler", "_messages_left", "_over")
 
@@ -107,8 +110,8 @@ class RawCall(Call):
         """End the call after all taken bytes. Only the first call counts."""
         if self._ending:
             return
-        self._ending = True
         self._end(code, details, metadata)
+        self._ending = True
 
     def close_now(
         self, code: grpc.StatusCode, details: str = "", metadata: Iterable[tuple[str, str | bytes]] = ()
@@ -121,9 +124,9 @@ class RawCall(Call):
         stream = self._stream
         if self._over or stream.closed:
             return
-        self._ending = True
         self._connection.core.sender.keep_begun(stream)
         self._end(code, details, metadata)
+        self._ending = True
         self.on_closed()
 
     # What the connection tells
@@ -141,7 +144,10 @@ class RawCall(Call):
                 self._messages_left -= 1
                 if self._messages_left == 0:
                     self._connection.server.request_over(self)
-                handler.received(message)
+                handler.received(plain(message))
+                if self._ending:
+                    # The handler closed the call: it hears no more, of this frame either.
+                    return
             if end_stream:
                 if self._partial_bytes:
                     raise CallFault(grpc.StatusCode.INTERNAL, "the request ends inside a message")
@@ -161,7 +167,11 @@ class RawCall(Call):
         self._release()
         handler, self._handler = self._handler, None
         if handler is not None:
-            handler.closed()
+            try:
+                handler.closed()
+            except Exception:
+                # A defect of the handler. The other calls of the connection must hear of their end, too.
+                log.exception("the handler of %s failed at its end", self._request.path)
 
     def give_up_waiting(self) -> None:
         """The one request took too long to come."""

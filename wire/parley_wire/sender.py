@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from parley_wire.stream import Stream
 
 
+_DROPPED_AT_MOST = 64
+
+
 class Sender:
     """The sending half of a connection. `ended` is called when our side of a stream has been sent whole."""
 
@@ -30,6 +33,7 @@ class Sender:
         "_ready",
         "_room",
         "_table_update",
+        "_waiting",
         "control_bytes",
         "data_frames",
         "drained",
@@ -45,7 +49,10 @@ class Sender:
         self._flush_bytes = flush_bytes
         # Bytes that may still join the present write before streams must queue.
         self._room = flush_bytes
+        # Streams whose turn comes; some of them may have been dropped since.
         self._ready: deque[Stream] | None = None
+        # How many streams have something that waits.
+        self._waiting = 0
         self._table_update = False
         self.out: list[bytes] = []
         # The peer's initial window for streams, and what is left of the connection's.
@@ -124,9 +131,11 @@ class Sender:
 
     def drop(self, stream: Stream) -> None:
         """The stream is gone: what waits on it is never sent."""
-        self.queued_bytes -= stream.queued_bytes
-        stream.queue = None
-        stream.queued_bytes = 0
+        if stream.queue is not None:
+            self._waiting -= 1
+            self.queued_bytes -= stream.queued_bytes
+            stream.queue = None
+            stream.queued_bytes = 0
         stream.ending = None
 
     def keep_begun(self, stream: Stream) -> None:
@@ -146,6 +155,11 @@ class Sender:
         """The socket takes more again."""
         self.paused = False
         self._room = self._flush_bytes
+
+    def trim(self) -> None:
+        """Give back what only a busy connection needs."""
+        if not self._ready:
+            self._ready = None
 
     def close(self) -> None:
         """Forget everything."""
@@ -214,6 +228,7 @@ class Sender:
     def _enqueue(self, stream: Stream, data: bytes | memoryview) -> None:
         if stream.queue is None:
             stream.queue = deque()
+            self._waiting += 1
         stream.queue.append(data)
         stream.queued_bytes += len(data)
         self.queued_bytes += len(data)
@@ -225,7 +240,19 @@ class Sender:
             stream.ready = True
             if self._ready is None:
                 self._ready = deque()
+            elif len(self._ready) > 2 * self._waiting + _DROPPED_AT_MOST:
+                self._clear_dropped()
             self._ready.append(stream)
+
+    def _clear_dropped(self) -> None:
+        """Nobody takes turns while the connection's window is shut, and what was dropped would pile up."""
+        kept: deque[Stream] = deque()
+        for stream in self._ready or ():
+            if stream.queue is not None:
+                kept.append(stream)
+            else:
+                stream.ready = False
+        self._ready = kept
 
     def _send_piece(self, stream: Stream) -> None:
         """One DATA frame of what waits, joined from small pieces or cut from a large one."""
@@ -255,6 +282,7 @@ class Sender:
         stream.stalled_since = None
         if not queue:
             stream.queue = None
+            self._waiting -= 1
             if last:
                 stream.ending = None
                 self._ended(stream)

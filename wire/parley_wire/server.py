@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 import grpc.aio
 
+from parley_wire.behaviour import log
 from parley_wire.credentials import context_of
-from parley_wire.flusher import Flusher
+from parley_wire.flusher import Flusher, flush_now
 from parley_wire.handlers import Handlers
 from parley_wire.listener import Listener
 from parley_wire.options import ServerOptions
@@ -71,7 +72,7 @@ class Server(grpc.aio.Server):
         self._awaited: dict[AwaitsRequest, float] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
-        self._stopping = False
+        self._stopping: asyncio.Task[None] | None = None
         self._stop_at = float("inf")
         self._started = False
         self._quiet: asyncio.Event = asyncio.Event()
@@ -96,6 +97,8 @@ class Server(grpc.aio.Server):
         return self._listen(Listener(self, address, context_of(server_credentials)))
 
     async def start(self) -> None:
+        if self._started or self._stopping:
+            raise grpc.aio.UsageError("a server starts once")
         self._started = True
         self._sweeper = self.loop.create_task(self._sweep())
         for listener in self._listeners:
@@ -110,10 +113,12 @@ class Server(grpc.aio.Server):
         if stop_at < self._stop_at:
             self._stop_at = stop_at
             self._hurry.set()
-        if self._stopping:
-            await self._stopped.wait()
-            return
-        self._stopping = True
+        if self._stopping is None:
+            self._stopping = self.loop.create_task(self._stop())
+        # Whoever gives up waiting does not stop the stopping.
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         for listener in self._listeners:
             listener.close()
         for connection in list(self._connections):
@@ -126,14 +131,16 @@ class Server(grpc.aio.Server):
         if self.tasks:
             await asyncio.wait(self.tasks)
         for connection in list(self._connections):
-            connection.flush()
+            flush_now(connection)
             connection.core.finish_shutdown()
-            connection.flush()
+            flush_now(connection)
         # What was written last may still be on its way to slow readers: a moment, then it is cut.
         await self._until_gone(0.2)
         for connection in list(self._connections):
             connection.abort()
         await self._until_gone(1.0)
+        for listener in self._listeners:
+            await listener.wait_closed()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
@@ -221,7 +228,12 @@ class Server(grpc.aio.Server):
             await asyncio.sleep(self.options.sweep_seconds)
             now = self.loop.time()
             for number, connection in enumerate(list(self._connections)):
-                connection.check(now)
+                try:
+                    connection.check(now)
+                except Exception:
+                    # A defect of ours or of a handler: times are looked after for all the others.
+                    log.exception("a connection failed")
+                    connection.abort()
                 if number % _SWEEP_AT_ONCE == _SWEEP_AT_ONCE - 1:
                     # Others have their turn: thousands of connections take milliseconds.
                     await asyncio.sleep(0)
@@ -229,6 +241,7 @@ class Server(grpc.aio.Server):
             for call, since in list(self._awaited.items()):
                 if now - since <= limit:
                     break
+                self.request_over(call)
                 call.give_up_waiting()
 
     async def _until_quiet(self) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _KEEPALIVE = b"alive???"
 _CLOSE_SECONDS = 5.0
+# By then no frame of a stream that was closed is on its way any more.
+_TRIM_SECONDS = 15.0
 
 
 class ServerConnection(asyncio.Protocol):
@@ -85,10 +87,10 @@ class ServerConnection(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             # RFC 9113, section 3.2: without ALPN the client does not speak HTTP/2.
-            transport.close()
+            self._refuse(transport)
             return
         if not server.admit(self, transport):
-            transport.abort()
+            self._refuse(transport)
             return
         transport.set_write_buffer_limits(options.write_buffer_bytes)
         age = server.connection_age()
@@ -245,6 +247,8 @@ class ServerConnection(asyncio.Protocol):
             return
         if core.sender.queued_bytes:
             self._check_streams(now, options.send_stall_seconds)
+        if now - self._heard_at > _TRIM_SECONDS:
+            core.trim()
         if now - self._heard_at > options.keepalive_seconds:
             if self._pinged_at is None or self._pinged_at < self._heard_at:
                 self._pinged_at = now
@@ -254,6 +258,11 @@ class ServerConnection(asyncio.Protocol):
                 self.abort()
 
     # Inside
+
+    def _refuse(self, transport: asyncio.Transport) -> None:
+        """Close at once: no limit knows of this connection. What it says meanwhile goes nowhere."""
+        self.core.close()
+        transport.abort()
 
     def _handle(self, event: Event) -> None:
         if type(event) is RequestReceived:

@@ -12,7 +12,7 @@ import grpc.aio
 from parley_wire import behaviour
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
-from parley_wire.messages import LARGEST_SHARED_BYTES, compressed, in_bytes, prefixed
+from parley_wire.messages import LARGEST_SHARED_BYTES, compressed, in_bytes, plain, prefixed
 from parley_wire.response import BASIC_HEADERS, headers_block
 from parley_wire.status import CallFault
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from parley_wire.handlers import Handler
+    from parley_wire.messages import PackedMessage
     from parley_wire.metadata import Metadata
     from parley_wire.request import Request
     from parley_wire.server_connection import ServerConnection
@@ -62,7 +63,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._deadline_at = None if timeout is None else connection.server.loop.time() + timeout
         self._task: asyncio.Task[None] | None = None
         # Messages that nobody read yet; their window stays shut until somebody does.
-        self._requests: deque[bytes] | None = None
+        self._requests: deque[bytes | PackedMessage] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._half_closed = False
@@ -128,7 +129,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
 
     # Requests
 
-    def _take_stream(self, data: bytes, messages: list[bytes], end_stream: bool) -> None:
+    def _take_stream(self, data: bytes, messages: list[bytes | PackedMessage], end_stream: bool) -> None:
         requests = self._requests
         assert requests is not None
         # What is part of an unfinished message is let through, so that one larger than the window can come.
@@ -136,12 +137,15 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._connection.core.consumed(self._stream, max(0, len(data) - waiting))
         requests.extend(messages)
         self._half_closed = end_stream
-        if (messages or end_stream) and self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            if not waiter.done():
-                waiter.set_result(None)
+        if messages or end_stream:
+            self._wake_reader()
 
-    def _take_single(self, messages: list[bytes], end_stream: bool) -> None:
+    def _wake_reader(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _take_single(self, messages: list[bytes | PackedMessage], end_stream: bool) -> None:
         if messages:
             if self._requests is not None or len(messages) > 1:
                 raise CallFault(grpc.StatusCode.UNIMPLEMENTED, "this method takes one request")
@@ -151,7 +155,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
             self._connection.server.request_over(self)
             if self._requests is None:
                 raise CallFault(grpc.StatusCode.UNIMPLEMENTED, "the request has no message")
-            self._start(self._requests.popleft())
+            self._start(plain(self._requests.popleft()))
 
     async def read(self) -> Any:
         requests = self._requests
@@ -167,8 +171,13 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._connection.core.consumed(self._stream, len(message))
         if not self._connection.dirty:
             self._connection.schedule()
+        try:
+            request = plain(message)
+        except CallFault as fault:
+            self._fail(fault.code, fault.details)
+            raise grpc.aio.AbortError(fault.details) from fault
         deserializer = self._handler.request_deserializer
-        return message if deserializer is None else deserializer(message)
+        return request if deserializer is None else deserializer(request)
 
     # Responses
 
@@ -178,9 +187,13 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         await self._until_drained()
 
     def send_message(self, message: Any) -> None:
-        """Send one response. Raises TypeError for one that does not serialize to bytes."""
+        """Send one response, if the stream is still there. Raises TypeError for one that is no bytes once it
+        is serialized.
+        """
         encoded = in_bytes(self._handler.response_serializer, message)
         stream = self._stream
+        if stream.closed:
+            return
         connection = self._connection
         sender = connection.core.sender
         if not self._headers_sent:
@@ -206,18 +219,21 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         block = BASIC_HEADERS
         if metadata or self._encoding != "identity":
             block = headers_block(metadata, self._encoding)
-        self._connection.core.sender.headers(self._stream, block, end_stream=False)
-        self._connection.schedule()
+        if not self._stream.closed:
+            self._connection.core.sender.headers(self._stream, block, end_stream=False)
+            self._connection.schedule()
 
     async def _until_drained(self) -> None:
         stream = self._stream
-        if stream.queue is not None and stream.blocked:
+        # A stream that was cut a moment ago: this task is about to hear of it.
+        if stream.closed or (stream.queue is not None and stream.blocked):
             limit = self._connection.core.limits.send_buffer_bytes
             if self._room is not None and stream.queued_bytes > limit:
                 raise grpc.aio.UsageError("one write at a time")
             if self._room is None:
                 self._room = self._connection.server.loop.create_future()
             await asyncio.shield(self._room)
+            self._check_open()
 
     # The end
 
@@ -276,10 +292,15 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
 
     def _finished(self) -> None:
         self._done = True
+        # Tasks of the handler's own may wait there.
         self.on_drained()
+        self._wake_reader()
         callbacks, self._done_callbacks = self._done_callbacks, None
         for callback in callbacks or ():
-            callback(self)
+            try:
+                callback(self)
+            except Exception:
+                behaviour.log.exception("a done callback of %s failed", self._request.path)
 
     def _start(self, first: bytes | None) -> None:
         server = self._connection.server

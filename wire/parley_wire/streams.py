@@ -63,6 +63,12 @@ class Streams:
             if stream.closed and self.is_peers(stream.id):
                 self.peer_load -= 1
 
+    def trim(self) -> None:
+        """Forget how streams ended, and give back what many open ones took: a dict never gets smaller."""
+        if self._closed is not None:
+            self._closed = None
+            self.open = dict(self.open)
+
     def remember(self, stream_id: int, *, tolerated: bool) -> None:
         """Note how a stream ended; the oldest notes are forgotten."""
         closed = self._closed

@@ -21,7 +21,7 @@ from parley_wire.errors import ErrorCode
 from parley_wire.events import DataReceived, RequestReceived, ResponseReceived
 from parley_wire.headers import encode
 from parley_wire.limits import Limits
-from parley_wire.messages import MessageReader
+from parley_wire.messages import MessageReader, plain
 from parley_wire.request import request_of
 from parley_wire.status import CallFault
 from parley_wire.testing.peer import REQUEST, RESPONSE, padded, split
@@ -134,7 +134,8 @@ class Case:
     def _data(self, event: DataReceived) -> None:
         reader = self.readers.setdefault(event.stream.id, MessageReader(100_000, "gzip"))
         try:
-            reader.feed(event.data)
+            for message in reader.feed(event.data):
+                plain(message)
         except CallFault:
             del self.readers[event.stream.id]
             if self.random.random() < 0.5:

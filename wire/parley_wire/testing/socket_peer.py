@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 LIMIT_SECONDS = 10.0
+_STREAM_LIMIT_BYTES = 2**16
 
 
 class SocketPeer:
     """`async with SocketPeer(address) as peer`. Reading is up to the test."""
 
-    def __init__(self, address: str, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, address: str, *, tls: ssl.SSLContext | None = None, receive_buffer_bytes: int = 0
+    ) -> None:
+        """A small `receive_buffer_bytes` makes a peer that takes little until somebody reads."""
         self._address = address
         self._tls = tls
-        self._rest = b""
+        self._receive_buffer_bytes = receive_buffer_bytes
 
     async def __aenter__(self) -> SocketPeer:
         if self._address.startswith("unix:"):
@@ -33,7 +37,17 @@ class SocketPeer:
         else:
             host, _, port = self._address.rpartition(":")
             name = "localhost" if self._tls else None
-            opened = await asyncio.open_connection(host, int(port), ssl=self._tls, server_hostname=name)
+            connected = socket.socket()
+            connected.setblocking(False)
+            if self._receive_buffer_bytes:
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
+            await asyncio.get_running_loop().sock_connect(connected, (host, int(port)))
+            opened = await asyncio.open_connection(
+                sock=connected,
+                ssl=self._tls,
+                server_hostname=name,
+                limit=self._receive_buffer_bytes or _STREAM_LIMIT_BYTES,
+            )
         self._reader, self._writer = opened
         return self
 

@@ -1,0 +1,100 @@
+"""Starting and stopping a server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import grpc.aio
+import pytest
+
+import parley_wire
+from parley_wire import frames
+from parley_wire.limits import Limits
+from parley_wire.options import ServerOptions
+from parley_wire.settings import INITIAL_WINDOW_SIZE
+from parley_wire.testing.echo_service import SERVICE, EchoService
+from parley_wire.testing.peer import message
+from parley_wire.testing.raw_handlers import Mirror
+from parley_wire.testing.socket_peer import SocketPeer
+
+if TYPE_CHECKING:
+    from .conftest import StartServer
+
+
+async def test_a_server_starts_once(start_server: StartServer) -> None:
+    """Nor after it stopped."""
+    server, _ = await start_server()
+    with pytest.raises(grpc.aio.UsageError, match="starts once"):
+        await server.start()
+    await server.stop(0)
+    with pytest.raises(grpc.aio.UsageError, match="starts once"):
+        await server.start()
+    never = parley_wire.Server()
+    await never.stop(0)
+    with pytest.raises(grpc.aio.UsageError, match="starts once"):
+        await never.start()
+
+
+async def test_who_gives_up_waiting_does_not_stop_the_stopping(start_server: StartServer) -> None:
+    """A `stop` that is cancelled goes on, and the next one shortens it. Planted: that one hung."""
+    service = EchoService()
+    server, address = await start_server(service.add_to)
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        peer.request(1, "Both")
+        await service.until("stream opened")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await server.stop(60)
+        async with asyncio.timeout(5):
+            await server.stop(0)
+        assert "stream cancelled" in service.log
+    assert not server.tasks and not server.calls
+
+
+class Watched(Mirror):
+    """Sends much that nobody reads, and counts its ends."""
+
+    ended = 0
+
+    def received(self, message: bytes) -> None:
+        self._call.send(b"x" * 5000)
+
+    def closed(self) -> None:
+        Watched.ended += 1
+
+
+@pytest.mark.parametrize("window", [65_535, 0])
+async def test_stop_with_many_open_streams(start_server: StartServer, window: int) -> None:
+    """Five thousand on one connection, with data that waits or without: each handler hears of its end once,
+    the client of each status that fits in what it reads, and it takes no grace.
+    """
+    count = 5000
+    Watched.ended = 0
+    method = parley_wire.RawMethod(Watched, request_streaming=True)
+    server, address = await start_server(
+        lambda server: server.add_registered_method_handlers(SERVICE, {"Raw": method}),
+        options=ServerOptions(limits=Limits(streams_per_connection=count)),
+    )
+    async with SocketPeer(address) as peer:
+        peer.shake_hands(((INITIAL_WINDOW_SIZE, window),))
+        for stream_id in range(1, 2 * count, 2):
+            peer.request(stream_id, "Raw")
+            peer.body(stream_id, message(b"x"))
+        peer.write(frames.ping(b"12345678", ack=False))
+        while (await peer.until(frames.PING)).payload != b"12345678":
+            pass
+        assert server.calls == count
+        reading = asyncio.create_task(peer.until_closed())
+        started = time.monotonic()
+        await server.stop(0)
+        took = time.monotonic() - started
+        ended = {frame.stream_id for frame in await reading if frame.flags & frames.END_STREAM}
+    assert Watched.ended == count
+    assert not server.calls
+    assert took < 5
+    if window == 0:
+        # Nothing was begun on these streams, so that nothing stands before their status.
+        assert len(ended) == count
