@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import Any, Literal
 
-import structlog
+from parley_runtime.plain_structlog import structlog
 
 # Values under these keys never reach a log, whoever logs them and however deep they lie.
 _SECRET_KEYS = frozenset(

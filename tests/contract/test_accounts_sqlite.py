@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert
 
+from parley_server.backends.sql import migrations
 from parley_server.backends.sql.accounts import SqlAccounts
 from parley_server.backends.sql.engine import open_engine
-from parley_server.backends.sql.migrate import SchemaTooNew, migrate
+from parley_server.backends.sql.migrate import SchemaTooNew, migrate, newest_revision
 from parley_server.backends.sql.schema import metadata, users
 from parley_server.ports.accounts import Accounts, Deletion, Relation, RelationAdded, UserAdded
 from parley_server.ports.message_log import StoreUnavailable
@@ -137,6 +139,28 @@ async def test_migrations_make_the_schema_that_the_code_uses(tmp_path: Path) -> 
     finally:
         await engine.dispose()
     assert differences == []
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    """Planted: a migration under the name of the one before it; found by the two heads."""
+    heads = ScriptDirectory(migrations.__path__[0]).get_heads()
+    assert [newest_revision()] == heads
+
+
+async def test_a_schema_that_is_as_it_should_be_needs_no_alembic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes 10 MB of a node's memory for as long as the node lives. Planted: the look at the version left
+    out; found by the second start.
+    """
+    url = url_of(tmp_path / "accounts.db")
+    await migrate(url)
+
+    def run_alembic(*_arguments: object) -> None:
+        raise AssertionError("Alembic was asked")
+
+    monkeypatch.setattr("parley_server.backends.sql.migrate._run_alembic", run_alembic)
+    await migrate(url)
 
 
 async def test_a_database_of_a_newer_parley_is_left_alone(store: Store) -> None:

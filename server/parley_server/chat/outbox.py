@@ -53,13 +53,13 @@ class Outbox:
 
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits
-        # A list, whose memory goes when it is empty: a deque keeps 600 bytes for ever, on every idle stream.
-        self._waiting: list[_Waiting] = []
+        # None when nothing waits, as on nearly every stream at nearly every moment: a deque takes 600 bytes.
+        self._waiting: list[_Waiting] | None = None
         self._droppable = 0
         self.waiting_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) if self._waiting else 0
 
     @property
     def has_room(self) -> bool:
@@ -69,7 +69,7 @@ class Outbox:
     @property
     def undroppable(self) -> int:
         """How many replies and news about the stream wait."""
-        return len(self._waiting) - self._droppable
+        return len(self) - self._droppable
 
     def add_event(self, field: bytes, channel_id: str, seq: int) -> bool:
         """Queue one event. False: the bound is reached and it was not taken."""
@@ -81,7 +81,7 @@ class Outbox:
 
     def add(self, field: bytes) -> None:
         """Queue a reply, or news about the stream."""
-        self._waiting.append(_Waiting(field, "", 0, False))
+        self._append(_Waiting(field, "", 0, False))
         self.waiting_bytes += len(field)
 
     def reach(self, position: int) -> bool:
@@ -95,9 +95,11 @@ class Outbox:
 
     def next_frame(self) -> Frame:
         """Take the next frame out: as many fields as fit, at least one. The outbox must not be empty."""
+        waiting = self._waiting
+        assert waiting
         taken: list[bytes] = []
         size, position = 0, None
-        for following in self._waiting:
+        for following in waiting:
             if taken and size + len(following.field) > self._limits.frame_bytes:
                 break
             taken.append(following.field)
@@ -105,7 +107,10 @@ class Outbox:
             self._droppable -= following.can_drop
             if following.position is not None:
                 position = following.position
-        del self._waiting[: len(taken)]
+        if len(taken) == len(waiting):
+            self._waiting = None
+        else:
+            del waiting[: len(taken)]
         self.waiting_bytes -= size
         return Frame(taken[0] if len(taken) == 1 else b"".join(taken), position)
 
@@ -116,7 +121,7 @@ class Outbox:
         events = 0
         lowest: dict[str, int] = {}
         kept: list[_Waiting] = []
-        for waiting in self._waiting:
+        for waiting in self._waiting or ():
             if waiting.channel_id:
                 events += 1
                 lowest.setdefault(waiting.channel_id, waiting.seq)
@@ -124,15 +129,21 @@ class Outbox:
                 # A position says that everything before it was sent, and some of that is being dropped.
                 waiting.position = None
                 kept.append(waiting)
-        self._waiting, self._droppable = kept, 0
+        self._waiting, self._droppable = kept or None, 0
         self.waiting_bytes = sum(len(waiting.field) for waiting in kept)
         return Dropped(events, lowest)
 
     def clear(self) -> None:
         """Forget everything that waits."""
-        self._waiting.clear()
+        self._waiting = None
         self._droppable = 0
         self.waiting_bytes = 0
+
+    def _append(self, waiting: _Waiting) -> None:
+        if self._waiting is None:
+            self._waiting = [waiting]
+        else:
+            self._waiting.append(waiting)
 
     def _add_bounded(self, field: bytes, channel_id: str, seq: int) -> bool:
         waiting_bytes = self.waiting_bytes + len(field)
@@ -140,7 +151,7 @@ class Outbox:
             self._droppable >= self._limits.events or waiting_bytes > self._limits.waiting_bytes
         ):
             return False
-        self._waiting.append(_Waiting(field, channel_id, seq, True))
+        self._append(_Waiting(field, channel_id, seq, True))
         self._droppable += 1
         self.waiting_bytes = waiting_bytes
         return True

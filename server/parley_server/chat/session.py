@@ -95,7 +95,7 @@ class Session:
         # None where there are none, as on nearly every stream that is idle.
         self._unsure: set[str] | None = None
         # In the order in which they fell behind.
-        self._behind: dict[str, None] = {}
+        self._behind: dict[str, None] | None = None
         self._ahead: set[int] | None = None
         self._announced = 0
         self.outbox = Outbox(limits)
@@ -115,15 +115,14 @@ class Session:
         self._next_seq = {sys.intern(channel_id): seq for channel_id, seq in start.next_seqs.items()}
         self._unsure = {sys.intern(channel_id) for channel_id in start.unsure} or None
         for channel_id in start.behind:
-            self._behind[channel_id] = None
+            self._note_behind(channel_id)
         self.position = self.sent_position = start.position
         self.phase = Phase.CATCHING_UP
 
     def take_behind(self) -> tuple[str, ...]:
         """The channels to read from the log now; those noted from here on are for the next round."""
-        taken = tuple(self._behind)
-        self._behind.clear()
-        return taken
+        behind, self._behind = self._behind, None
+        return tuple(behind or ())
 
     def next_seq_of(self, channel_id: str) -> int | None:
         """The next seq that the device needs, or None for a channel of which that is not known."""
@@ -176,11 +175,11 @@ class Session:
         """
         if self.phase is not Phase.LIVE:
             if self.phase in (Phase.JOINING, Phase.CATCHING_UP):
-                self._behind[channel_id] = None
+                self._note_behind(channel_id)
             return Verdict.PASSED
         expected = self._next_seq.get(channel_id, 0)
         if first_seq > expected or (self._unsure and channel_id in self._unsure):
-            self._behind[channel_id] = None
+            self._note_behind(channel_id)
             self.phase = Phase.CATCHING_UP
             return Verdict.MISSING
         end = first_seq + len(fields)
@@ -191,7 +190,7 @@ class Session:
         for field in fields:
             if seq >= expected and not outbox.add_event(field, channel_id, seq):
                 self._next_seq[channel_id] = seq
-                self._behind[channel_id] = None
+                self._note_behind(channel_id)
                 return self._fall_behind()
             seq += 1
         self._next_seq[channel_id] = end
@@ -280,20 +279,24 @@ class Session:
         """Nothing more goes out; what waits is forgotten."""
         self.phase = Phase.ENDED
         self._next_seq.clear()
-        self._unsure = self._ahead = None
-        self._behind.clear()
+        self._unsure = self._ahead = self._behind = None
         self.outbox.clear()
+
+    def _note_behind(self, channel_id: str) -> None:
+        if self._behind is None:
+            self._behind = {}
+        self._behind[channel_id] = None
 
     def _fall_behind(self) -> Verdict:
         dropped = self.outbox.drop_events()
         for channel_id, lowest_seq in dropped.lowest_seqs.items():
             self._next_seq[channel_id] = lowest_seq
-            self._behind[channel_id] = None
+            self._note_behind(channel_id)
         # Positions from before the drop say nothing any more.
         self._ahead = None
         self.position = self.sent_position
         self.phase = Phase.CATCHING_UP
-        self.lag = Lag(tuple(self._behind), dropped.events)
+        self.lag = Lag(tuple(self._behind or ()), dropped.events)
         return Verdict.LAGGING
 
     def _advance(self, position: int | None, verdict: Verdict) -> Verdict:

@@ -6,10 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
 
 from parley_server.backends.sql.engine import open_engine, shown_url
 
@@ -17,6 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_VERSION_TABLE = "alembic_version"
 
 
 class SchemaTooNew(Exception):
@@ -45,7 +43,27 @@ async def _migrate(url: str) -> None:
         await engine.dispose()
 
 
+def newest_revision() -> str:
+    """The revision that this version needs, by the names of the migrations: `v0002_….py` makes 0002."""
+    return max(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v*.py"))
+
+
 def _upgrade(connection: Connection, url: str) -> None:
+    if inspect(connection).has_table(_VERSION_TABLE):
+        found = connection.exec_driver_sql(f"SELECT version_num FROM {_VERSION_TABLE}").scalars().all()
+        if found == [newest_revision()]:
+            return
+    _run_alembic(connection, url)
+
+
+def _run_alembic(connection: Connection, url: str) -> None:
+    # Only here, since a node that finds its schema as it should be, as nearly all do, never needs these: they
+    # take 10 MB and half of the time that importing the node takes.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
