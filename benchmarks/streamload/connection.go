@@ -194,12 +194,27 @@ func (c *connection) inOrder(stride uint64) {
 	c.number = number
 }
 
-// tcp is no protocol: messages of a known size, one behind the other.
-type tcp struct{ connection *connection }
+// greetingBytes is what a bare connection is welcomed with. The client thanks for it: the kernel treats clients
+// that have answered something otherwise than silent ones, and those of the other protocols have answered.
+const greetingBytes = 8
 
-func (t *tcp) ready() bool { return true }
+// tcp is no protocol: behind the greeting, messages of a known size, one behind the other.
+type tcp struct {
+	connection *connection
+	greeted    int
+}
+
+func (t *tcp) ready() bool { return t.greeted == greetingBytes }
 
 func (t *tcp) hear(data []byte) error {
+	if !t.ready() {
+		size := min(greetingBytes-t.greeted, len(data))
+		t.greeted += size
+		if t.ready() {
+			t.connection.out = append(t.connection.out, "thanks.\n"...)
+		}
+		data = data[size:]
+	}
 	for len(data) > 0 {
 		if t.connection.missing == 0 {
 			if err := t.connection.begin(t.connection.messageBytes); err != nil {

@@ -53,6 +53,8 @@ func (w *websocket) hearAnswer(data []byte) ([]byte, error) {
 	}
 	w.answered = true
 	w.held = nil
+	// An unasked pong (RFC 6455, 5.5.3): see greetingBytes.
+	w.pong()
 	return rest, nil
 }
 

@@ -9,18 +9,30 @@ if TYPE_CHECKING:
     from benchmarks.transports.crowd import Crowd
 
 
+GREETING = b"welcome\n"
+THANKS_BYTES = 8
+
+
 class Member(asyncio.Protocol):
-    """One connection. It echoes what comes."""
+    """One connection. It greets, and echoes what comes behind the answer to that."""
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
+        self._thanks_bytes = THANKS_BYTES
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._crowd.join(self, self._transport.write)
+        self._transport.write(GREETING)
 
     def data_received(self, data: bytes) -> None:
-        self._transport.write(data)
+        if not self._thanks_bytes:
+            self._transport.write(data)
+            return
+        self._thanks_bytes -= len(data)
+        if self._thanks_bytes <= 0:
+            self._crowd.join(self, self._transport.write)
+            self._transport.write(data[len(data) + self._thanks_bytes :])
+            self._thanks_bytes = 0
 
     def pause_writing(self) -> None:
         self._crowd.hold(self)

@@ -21,6 +21,7 @@ from benchmarks.transports.crowd import Crowd
 from benchmarks.transports.event import EVENT_BYTES, events
 from benchmarks.transports.generator import built_generator
 from benchmarks.transports.kind import KINDS
+from benchmarks.transports.servers.bare_tcp import GREETING, THANKS_BYTES
 from benchmarks.transports.speech import SUBSCRIBE, stream
 from benchmarks.transports.talk import Talk
 
@@ -105,6 +106,8 @@ async def test_what_is_not_whole_fails(loaded: Loaded, numbers: tuple[int, ...],
     go = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING)
+        await reader.readexactly(THANKS_BYTES)
         await go.wait()
         writer.write(b"".join(events(number, 1) for number in numbers))
 
