@@ -196,12 +196,12 @@ class TokenVerifier:
         out.
         """
         claims = self._genuine_claims(token)
-        self.check_expiry(claims, now_ms)
+        self.check_expiry(claims.expire_time_ms, now_ms)
         return claims
 
-    def check_expiry(self, claims: AccessClaims, now_ms: int) -> None:
-        """Raises Refusal TOKEN_EXPIRED when the claims ran out, leeway included."""
-        if now_ms >= claims.expire_time_ms + self._leeway_ms:
+    def check_expiry(self, expire_time_ms: int, now_ms: int) -> None:
+        """Raises Refusal TOKEN_EXPIRED when a token of this expiry ran out, leeway included."""
+        if now_ms >= expire_time_ms + self._leeway_ms:
             raise Refusal(Reason.TOKEN_EXPIRED, "The access token has expired. Call Refresh for a new one.")
 
     def _genuine_claims(self, token: str) -> AccessClaims:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from parley_runtime.refusal import Reason, Refusal
-from parley_runtime.tokens import LARGEST_TOKEN_BYTES, AccessClaims, TokenVerifier
+from parley_runtime.tokens import LARGEST_TOKEN_BYTES, TokenVerifier
 from parley_server.accounts.caller import Caller
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Authenticator:
             settings.access_lifetime_seconds + settings.refresh_grace_seconds + settings.clock_leeway_seconds
         )
         self._leeway_ms = 1000 * settings.clock_leeway_seconds
-        self._verified: OrderedDict[bytes, AccessClaims] = OrderedDict()
+        # By digest of the token. The device's streams and calls share the caller.
+        self._verified: OrderedDict[bytes, Caller] = OrderedDict()
         # By id of the device, or of a user who deleted the account: the two never look alike.
         self._revoked_until_ms: dict[str, int] = {}
         self._suspended: set[str] = set()
@@ -65,8 +66,7 @@ class Authenticator:
 
         Raises Refusal: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, DEVICE_REVOKED or ACCOUNT_SUSPENDED.
         """
-        claims = self._claims(_bearer_token(metadata))
-        caller = Caller(claims.user_id, claims.device_id, claims.operator, claims.expire_time_ms)
+        caller = self._caller(_bearer_token(metadata))
         self.check_served(caller)
         return caller
 
@@ -111,25 +111,29 @@ class Authenticator:
         """Take the user's tokens again."""
         self._suspended.discard(user.user_id)
 
-    def _claims(self, token: str) -> AccessClaims:
+    def _caller(self, token: str) -> Caller:
         now_ms = self._clock.now_ms()
         if len(token) > LARGEST_TOKEN_BYTES:
-            return self._verifier.verify(token, now_ms)
+            return self._verify(token, now_ms)
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        claims = self._verified.get(digest)
-        if claims is None:
-            claims = self._verifier.verify(token, now_ms)
-            self._verified[digest] = claims
+        caller = self._verified.get(digest)
+        if caller is None:
+            caller = self._verify(token, now_ms)
+            self._verified[digest] = caller
             if len(self._verified) > self._cache_size:
                 self._verified.popitem(last=False)
-            return claims
+            return caller
         try:
-            self._verifier.check_expiry(claims, now_ms)
+            self._verifier.check_expiry(caller.expire_time_ms, now_ms)
         except Refusal:
             del self._verified[digest]
             raise
         self._verified.move_to_end(digest)
-        return claims
+        return caller
+
+    def _verify(self, token: str, now_ms: int) -> Caller:
+        claims = self._verifier.verify(token, now_ms)
+        return Caller(claims.user_id, claims.device_id, claims.operator, claims.expire_time_ms)
 
     def _remember(self, device: DeviceRow) -> None:
         revoke_time_ms = self._clock.now_ms() if device.revoke_time_ms is None else device.revoke_time_ms
