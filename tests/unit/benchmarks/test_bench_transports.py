@@ -15,12 +15,13 @@ import msgspec
 import pytest
 from benchmarks.figures import Run
 from benchmarks.machine import MachineUnfit
-from benchmarks.parties import GeneratorFailed
+from benchmarks.parties import GeneratorFailed, Round
 from benchmarks.report import document
 from benchmarks.transports.crowd import Crowd
 from benchmarks.transports.event import EVENT_BYTES, events
 from benchmarks.transports.generator import built_generator
-from benchmarks.transports.kind import KINDS
+from benchmarks.transports.kind import GRPCIO, GRPCIO_SEAM, KINDS, TCP, WIRE
+from benchmarks.transports.rounds import cpu_row, to_grpcio, to_tcp
 from benchmarks.transports.servers.bare_tcp import GREETING, THANKS_BYTES
 from benchmarks.transports.speech import SUBSCRIBE, stream
 from benchmarks.transports.talk import Talk
@@ -171,6 +172,18 @@ def test_groups_take_turns() -> None:
     for letter in (b"1", b"2", b"3", b"4"):
         crowd.publish(letter, 2)
     assert got == {"a": b"13", "b": b"13", "c": b"24", "d": b"24"}
+
+
+def test_targets_are_held_against_the_cheaper_grpcio() -> None:
+    """Round by round: against either of the two alone, one of these ratios would be lower."""
+    rounds = {TCP: (2.0, 4.0), WIRE: (3.0, 3.0), GRPCIO: (10.0, 30.0), GRPCIO_SEAM: (20.0, 15.0)}
+    found = {
+        kind: [Round({"messages": 1, "seconds": 1.0, "cpu_seconds": 0.1}, used) for used in spent]
+        for kind, spent in rounds.items()
+    }
+    case = cpu_row("load", found)
+    assert to_grpcio(case).rounds == [0.3, 0.2]
+    assert to_tcp(case).rounds == [1.5, 0.75]
 
 
 @pytest.mark.needs_go
