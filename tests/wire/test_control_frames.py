@@ -52,9 +52,9 @@ def test_settings_are_acknowledged_in_turn() -> None:
 
 def test_settings_that_say_a_thing_twice() -> None:
     """Section 6.5: the last one counts."""
-    changed = PROTOCOL_DEFAULTS.changed([(4, 1), (4, 2)])
+    changed = PROTOCOL_DEFAULTS.changed([(4, 1), (4, 2)], by_server=False)
     assert isinstance(changed, Settings) and changed.window_bytes == 2
-    assert isinstance(PROTOCOL_DEFAULTS.changed([(4, 1), (2, 5)]), SettingsFault)
+    assert isinstance(PROTOCOL_DEFAULTS.changed([(4, 1), (2, 5)], by_server=False), SettingsFault)
 
 
 def test_pings_are_echoed() -> None:
@@ -151,6 +151,42 @@ def test_a_flood_of_control_frames_ends_the_connection(flood: bytes) -> None:
     events = peer.feed(flood * 50)
     assert peer.failure(events) is None
     assert peer.failure(peer.feed(flood * 100)) is ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_settings_that_move_many_windows_cost_more() -> None:
+    """With a thousand streams open each such frame is a thousand steps: 10,000 at once would take seconds.
+    Planted: counted like any other frame, they were all carried out.
+    """
+    peer = Peer().shake_hands()
+    for stream_id in range(1, 2000, 2):
+        peer.feed(peer.request(stream_id))
+    sizes = (50_000, 60_000)
+    events = peer.feed(b"".join(frames.settings(((4, sizes[at % 2]),)) for at in range(1000)))
+    assert peer.failure(events) is ErrorCode.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("late", ["on a stream that was reset", "behind the last GOAWAY"])
+def test_a_flood_of_headers_that_nobody_hears_ends_the_connection(late: str) -> None:
+    """They are decoded, for the table's sake, and then ignored; but not without end. Planted: they were."""
+    peer = Peer().shake_hands()
+    peer.feed(peer.request(1))
+    if late == "behind the last GOAWAY":
+        peer.connection.shut_down()
+        peer.feed(frames.ping(frames.SHUTDOWN_PING, ack=True))
+        flood = [peer.request(stream_id) for stream_id in range(3, 30_003, 2)]
+    else:
+        peer.feed(frames.window_update(1, 0))
+        flood = [peer.request(1)] * 15_000
+    peer.sent()
+    assert peer.feed(*flood[:5000]) == []
+    assert peer.failure(peer.feed(*flood[5000:])) is ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_a_server_cannot_ask_for_pushes() -> None:
+    """Section 6.5.2: SETTINGS_ENABLE_PUSH = 1 is for clients to say; 0 means nothing from a server."""
+    assert Peer(client=True).shake_hands(((2, 0),)).connection.remote.push is False
+    peer = Peer(client=True).shake_hands()
+    assert peer.failure(peer.feed(frames.settings(((2, 1),)))) is ErrorCode.PROTOCOL_ERROR
 
 
 def test_control_frames_at_a_fair_rate_go_on() -> None:

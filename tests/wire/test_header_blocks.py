@@ -234,6 +234,53 @@ def test_a_long_block_of_ours_goes_over_continuations() -> None:
     assert len(list(hpack.Decoder().decode(block, raw=True))) == 3
 
 
+@pytest.mark.parametrize(
+    ("flags", "payload", "code"),
+    [
+        (frames.PADDED, b"", ErrorCode.FRAME_SIZE_ERROR),
+        (frames.PRIORITY_FIELDS, b"\0\0\0\0", ErrorCode.FRAME_SIZE_ERROR),
+        (frames.PADDED | frames.PRIORITY_FIELDS, b"\0\0\0\0\0", ErrorCode.FRAME_SIZE_ERROR),
+        (frames.PRIORITY_FIELDS, b"\x80\0\0\1\0", ErrorCode.PROTOCOL_ERROR),
+        (frames.PADDED, b"\5abcd", ErrorCode.PROTOCOL_ERROR),
+        (frames.PADDED | frames.PRIORITY_FIELDS, b"\2\0\0\0\0\0x", ErrorCode.PROTOCOL_ERROR),
+    ],
+    ids=["no length", "no priority", "neither", "its own parent", "padding", "padding and priority"],
+)
+def test_headers_that_lie_about_themselves(flags: int, payload: bytes, code: ErrorCode) -> None:
+    """Section 6.2: fields that are not there, padding beyond the frame, a stream that depends on itself."""
+    peer = Peer().shake_hands()
+    events = peer.feed(frames.frame(frames.HEADERS, flags | frames.END_HEADERS, 1, payload))
+    assert peer.failure(events) is code
+
+
+def test_trailers_before_the_body_has_its_length() -> None:
+    """Section 8.1.1: the content-length that the request named is missing something."""
+    peer = Peer().shake_hands()
+    peer.feed(peer.request(1, fields=((b"content-length", b"5"),)), frames.frame(frames.DATA, 0, 1, b"abc"))
+    trailers = frames.headers(1, headers.encode([(b"x", b"y")]), end_stream=True)
+    assert peer.cut(peer.feed(trailers)) is ErrorCode.PROTOCOL_ERROR
+
+
+def test_connect_is_well_formed_without_a_path() -> None:
+    """Section 8.5: with :authority, and nothing else of that kind."""
+    peer = Peer().shake_hands()
+    connect = [(b":method", b"CONNECT"), (b":authority", b"localhost:1")]
+    (event,) = peer.feed(frames.headers(1, headers.encode(connect), end_stream=False))
+    assert isinstance(event, RequestReceived)
+    wrong = headers.encode([*connect, (b":path", b"/")])
+    assert peer.cut(peer.feed(frames.headers(3, wrong, end_stream=False)), 3) is None
+    assert 3 not in peer.connection.streams.open
+
+
+def test_many_different_blocks_are_not_all_remembered() -> None:
+    """The memory for repeated blocks is small, and what it forgot is decoded again."""
+    decoder = headers.HeaderDecoder(4096)
+    blocks = [headers.encode([(b"x", str(at).encode())]) for at in range(100)]
+    for at, block in [*enumerate(blocks), *enumerate(blocks)]:
+        assert decoder.decode(block).fields == [(b"x", str(at).encode())]
+    assert len(decoder._memory or ()) <= 16
+
+
 class TestResponses:
     """What a client gets."""
 
@@ -261,6 +308,23 @@ class TestResponses:
         peer = self.opened()
         events = peer.feed(frames.headers(1, headers.encode(fields), end_stream=False))
         assert peer.cut(events) is ErrorCode.PROTOCOL_ERROR
+
+    def test_an_informational_response_is_not_the_end(self) -> None:
+        """Section 8.1."""
+        peer = self.opened()
+        events = peer.feed(frames.headers(1, headers.encode([(b":status", b"100")]), end_stream=True))
+        assert peer.cut(events) is ErrorCode.PROTOCOL_ERROR
+
+    def test_headers_behind_the_end(self) -> None:
+        """On a stream that the server ended while we still send: STREAM_CLOSED (section 5.1)."""
+        peer = Peer(client=True).shake_hands()
+        peer.connection.open_stream(headers.encode(REQUEST), end_stream=False)
+        peer.feed(
+            frames.headers(1, headers.encode(RESPONSE), end_stream=False),
+            frames.headers(1, headers.encode([(b"grpc-status", b"0")]), end_stream=True),
+        )
+        late = frames.headers(1, headers.encode([(b"x", b"y")]), end_stream=True)
+        assert peer.cut(peer.feed(late)) is ErrorCode.STREAM_CLOSED
 
     def test_headers_on_a_stream_that_nobody_opened(self) -> None:
         """The server cannot open streams."""

@@ -112,7 +112,7 @@ def test_dropped_streams_do_not_pile_up_behind_a_shut_window() -> None:
         sender.data(stream, b"answer")
         peer.connection.reset(stream, ErrorCode.CANCEL)
         sender.take()
-    assert sender._ready is not None and len(sender._ready) < 200
+    assert 0 < len(sender.ready) < 200
     peer.feed(frames.window_update(0, 100_000), frames.window_update(1, 100_000))
     sent = b"".join(frame.payload for frame in peer.sent() if frame.kind == frames.DATA)
     assert sent == b"x" * (100_000 - 65_535)
@@ -134,3 +134,35 @@ def test_a_dropped_stream_that_waits_again_has_its_turn() -> None:
     peer.feed(frames.window_update(0, 100_000), frames.window_update(1, 100_000))
     sent = b"".join(frame.payload for frame in peer.sent() if frame.kind == frames.DATA)
     assert sent == b"x" * (100_000 - 65_535)
+
+
+def test_what_waits_again_before_its_owner_heard() -> None:
+    """The queue ran empty and was filled again before the owner was told: it is told once for each time."""
+    peer = Peer().shake_hands()
+    sender = peer.connection.sender
+    stream = serving(peer, 1)
+    assert not sender.data(stream, b"x" * 100_000)
+    peer.feed(frames.window_update(0, 2**20), frames.window_update(1, 100_000 - 65_535))
+    peer.sent()
+    assert sender.drained == [stream]
+    assert not sender.data_frame(stream, frames.frame(frames.DATA, 0, 1, b"more"))
+    # The owner's turn: it looks, and is told to go on.
+    sender.drained.clear()
+    stream.blocked = False
+    peer.feed(frames.window_update(1, 100))
+    assert b"more" in b"".join(frame.payload for frame in peer.sent())
+    # Nobody waits for word of it any more.
+    assert sender.drained == []
+
+
+def test_a_large_message_while_the_socket_is_full() -> None:
+    """It waits whole, and goes when there is room."""
+    peer, sender = wide()
+    stream = serving(peer, 1)
+    sender.pause()
+    assert not sender.data(stream, b"x" * 100_000)
+    assert sender.queued_bytes == 100_000
+    sender.resume()
+    sent = b"".join(frame.payload for frame in peer.sent())
+    assert sent == b"x" * 100_000
+    assert sender.drained == [stream]

@@ -231,3 +231,43 @@ class TestClient:
         assert not peer.connection.can_open
         assert peer.connection.peer_goaway is not None
         assert peer.connection.peer_goaway.debug == b"bye"
+
+
+def test_a_stream_is_reset_once() -> None:
+    """Section 5.4.2. Found by the fuzzer: a PRIORITY of a wrong size brought a second RST_STREAM."""
+    peer = Peer().shake_hands()
+    peer.feed(peer.request(1))
+    wrong = frames.frame(frames.PRIORITY, 0, 1, b"four")
+    assert peer.cut(peer.feed(wrong)) is ErrorCode.FRAME_SIZE_ERROR
+    assert peer.feed(wrong) == []
+    assert peer.sent() == []
+
+
+def test_a_connection_is_given_up_once() -> None:
+    """Later reasons change nothing, and what comes then is not looked at."""
+    peer = Peer().shake_hands()
+    assert peer.failure(peer.feed(frames.frame(frames.PING, 0, 0, b""))) is ErrorCode.FRAME_SIZE_ERROR
+    peer.connection.fail(ErrorCode.INTERNAL_ERROR, "another reason")
+    peer.connection.shut_down()
+    peer.connection.finish_shutdown()
+    assert peer.feed(peer.request(1)) == []
+    assert peer.sent() == []
+    peer.connection.close()
+
+
+def test_the_owner_may_be_late() -> None:
+    """What it asks of a stream that closed meanwhile has no effect."""
+    peer = Peer().shake_hands()
+    (event,) = peer.feed(peer.request(1))
+    assert isinstance(event, RequestReceived)
+    core, stream = peer.connection, event.stream
+    peer.feed(frames.rst_stream(1, ErrorCode.CANCEL))
+    peer.sent()
+    core.reset(stream, ErrorCode.CANCEL)
+    core.forget(stream, by_us=True)
+    core.consumed(stream, 100)
+    core.release(stream)
+    assert peer.sent() == []
+    assert core.streams.peer_load == 0
+    core.close()
+    core.sender.end(stream, b"")

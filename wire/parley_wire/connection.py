@@ -205,12 +205,6 @@ class Connection:
         self.sender.control(frames.rst_stream(stream.id, code))
         self.forget(stream, by_us=True)
 
-    def stop_reading(self, stream: Stream) -> None:
-        """Our side is complete: tell a peer that still sends that nobody reads (section 8.1)."""
-        if stream.local_closed and not stream.remote_closed:
-            self.sender.control(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
-            self.forget(stream, by_us=True)
-
     def release(self, stream: Stream) -> None:
         """The handler of a stream that was marked `held` has ended: it is no load any more."""
         self.streams.release(stream)
@@ -286,8 +280,11 @@ class Connection:
         if not self.count_reset():
             self.fail(ErrorCode.ENHANCE_YOUR_CALM, f"too many streams were reset; the last because {reason}")
             return
-        self.sender.control(frames.rst_stream(stream_id, code))
         stream = self.streams.open.get(stream_id)
+        if stream is None and self.streams.late_frames_tolerated(stream_id):
+            # It was reset before, and once is enough (section 5.4.2).
+            return
+        self.sender.control(frames.rst_stream(stream_id, code))
         if stream is None:
             self.streams.remember(stream_id, tolerated=True)
         else:
@@ -351,4 +348,5 @@ class Connection:
         if stream.remote_closed:
             self.forget(stream, by_us=False)
         elif not self.client:
-            self.stop_reading(stream)
+            # The answer is complete: a client that still sends hears that nobody reads (section 8.1).
+            self.reset(stream, ErrorCode.NO_ERROR)

@@ -21,6 +21,11 @@ class ReceiveWindow:
         """What the peer may still send. Negative after the window was made smaller."""
         return self._left
 
+    @property
+    def uncredited_bytes(self) -> int:
+        """Bytes that were consumed and that the peer has not been told of."""
+        return self._consumed
+
     def received(self, size_bytes: int) -> bool:
         """Count bytes that came. False: the peer sent more than it was allowed to."""
         self._left -= size_bytes

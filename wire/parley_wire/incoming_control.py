@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from parley_wire.limits import Limits
     from parley_wire.settings import Settings
 
+# Moving the windows of so many streams costs us as much as another control frame.
+_STREAMS_PER_COST = 50
+
 
 class IncomingControl:
     """Counts and handles control frames. Each one costs a piece of an allowance."""
@@ -40,15 +43,15 @@ class IncomingControl:
         if handler is not None and not connection.failed:
             handler(connection, flags, stream_id, payload)
 
-    def count(self, connection: Connection) -> None:
-        """Take one from the allowance; DATA that the peer got gives two."""
+    def count(self, connection: Connection, cost: float = 1.0) -> None:
+        """Take from the allowance; each DATA frame that the peer got gives two."""
         sender = connection.sender
         if sender.data_frames:
             self._meter.give(2.0 * sender.data_frames)
             if self._pings is not None:
                 self._pings.give(sender.data_frames)
             sender.data_frames = 0
-        if not self._meter.take(connection.now):
+        if not self._meter.take(connection.now, cost):
             connection.fail(ErrorCode.ENHANCE_YOUR_CALM, "too many control frames")
 
 
@@ -91,7 +94,7 @@ def _settings(connection: Connection, flags: int, stream_id: int, payload: bytes
     elif len(payload) % 6:
         connection.fail(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS must hold whole settings")
     else:
-        changed = connection.remote.changed(frames.setting_pairs(payload))
+        changed = connection.remote.changed(frames.setting_pairs(payload), by_server=connection.client)
         if isinstance(changed, SettingsFault):
             connection.fail(changed.code, changed.reason)
         else:
@@ -166,6 +169,7 @@ def _remote_in_force(connection: Connection, settings: Settings) -> None:
     shift = settings.window_bytes - sender.initial_window
     if shift:
         # Windows of open streams move with it, below zero if need be; the connection's does not (6.9.2).
+        connection.control.count(connection, len(connection.streams.open) / _STREAMS_PER_COST)
         sender.initial_window = settings.window_bytes
         for stream in list(connection.streams.open.values()):
             if not sender.stream_window_opened(stream, shift):

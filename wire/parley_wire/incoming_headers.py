@@ -113,12 +113,15 @@ class IncomingHeaders:
             return
         if stream_id > connection.takes_streams_up_to:
             # It was told, and will try elsewhere (section 6.8).
+            connection.control.count(connection)
             return
         if not streams.is_idle(stream_id):
             tolerated = streams.late_frames_tolerated(stream_id)
             if tolerated is None:
                 connection.fail(ErrorCode.PROTOCOL_ERROR, "stream numbers must grow")
-            elif not tolerated:
+            elif tolerated:
+                connection.control.count(connection)
+            else:
                 connection.fail(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             return
         limits = connection.limits
@@ -150,9 +153,6 @@ class IncomingHeaders:
             return
         if stream.final_received:
             self._trailers(connection, stream, headers)
-            return
-        if stream.remote_closed:
-            connection.stream_error(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS came after the end")
             return
         fault = checked(headers, fields.response_fault)
         informational = not fault and dict(headers.fields)[b":status"][:1] == b"1"

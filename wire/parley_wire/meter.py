@@ -14,17 +14,17 @@ class Meter:
         self._left = float(burst)
         self._filled_at = -1.0
 
-    def take(self, now_seconds: float) -> bool:
-        """Count one. False: the allowance is used up."""
+    def take(self, now_seconds: float, count: float = 1.0) -> bool:
+        """Count one, or something that costs as much as several. False: the allowance is used up."""
         if self._filled_at < 0.0:
             self._filled_at = now_seconds
-        left = self._left - 1.0
+        left = self._left - count
         if left < 0.0:
             left += (now_seconds - self._filled_at) * self._per_second
             self._filled_at = now_seconds
-            left = min(left, self._burst - 1.0)
+            left = min(left, self._burst - count)
             if left < 0.0:
-                self._left = left + 1.0
+                self._left = left + count
                 return False
         self._left = left
         return True

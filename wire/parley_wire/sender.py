@@ -33,7 +33,6 @@ class Sender:
         "_ready",
         "_room",
         "_table_update",
-        "_waiting",
         "control_bytes",
         "data_frames",
         "drained",
@@ -41,6 +40,7 @@ class Sender:
         "out",
         "paused",
         "queued_bytes",
+        "waiting_streams",
         "window",
     )
 
@@ -52,7 +52,7 @@ class Sender:
         # Streams whose turn comes; some of them may have been dropped since.
         self._ready: deque[Stream] | None = None
         # How many streams have something that waits.
-        self._waiting = 0
+        self.waiting_streams = 0
         self._table_update = False
         self.out: list[bytes] = []
         # The peer's initial window for streams, and what is left of the connection's.
@@ -132,7 +132,7 @@ class Sender:
     def drop(self, stream: Stream) -> None:
         """The stream is gone: what waits on it is never sent."""
         if stream.queue is not None:
-            self._waiting -= 1
+            self.waiting_streams -= 1
             self.queued_bytes -= stream.queued_bytes
             stream.queue = None
             stream.queued_bytes = 0
@@ -223,12 +223,17 @@ class Sender:
         """Whether `take` would have something to give."""
         return bool(self.out) or (bool(self._ready) and self.window > 0)
 
+    @property
+    def ready(self) -> deque[Stream]:
+        """Streams whose turn comes, in order; some of them may have been dropped since."""
+        return self._ready or deque()
+
     # Inside
 
     def _enqueue(self, stream: Stream, data: bytes | memoryview) -> None:
         if stream.queue is None:
             stream.queue = deque()
-            self._waiting += 1
+            self.waiting_streams += 1
         stream.queue.append(data)
         stream.queued_bytes += len(data)
         self.queued_bytes += len(data)
@@ -240,7 +245,7 @@ class Sender:
             stream.ready = True
             if self._ready is None:
                 self._ready = deque()
-            elif len(self._ready) > 2 * self._waiting + _DROPPED_AT_MOST:
+            elif len(self._ready) > 2 * self.waiting_streams + _DROPPED_AT_MOST:
                 self._clear_dropped()
             self._ready.append(stream)
 
@@ -282,7 +287,7 @@ class Sender:
         stream.stalled_since = None
         if not queue:
             stream.queue = None
-            self._waiting -= 1
+            self.waiting_streams -= 1
             if last:
                 stream.ending = None
                 self._ended(stream)

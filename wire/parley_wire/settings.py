@@ -49,7 +49,7 @@ class Settings:
         )
         return [(name, value) for name, value, default in wanted if value != default]
 
-    def changed(self, pairs: Iterable[tuple[int, int]]) -> Settings | SettingsFault:
+    def changed(self, pairs: Iterable[tuple[int, int]], *, by_server: bool) -> Settings | SettingsFault:
         """These settings after a SETTINGS frame. Unknown names are ignored; the last of equal ones wins."""
         values = {
             HEADER_TABLE_SIZE: self.header_table_bytes,
@@ -62,6 +62,8 @@ class Settings:
         for name, value in pairs:
             if name == ENABLE_PUSH and value > 1:
                 return SettingsFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH must be 0 or 1")
+            if name == ENABLE_PUSH and value and by_server:
+                return SettingsFault(ErrorCode.PROTOCOL_ERROR, "a server cannot ask for pushes")
             if name == INITIAL_WINDOW_SIZE and value > LARGEST_WINDOW:
                 return SettingsFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE too large")
             if name == MAX_FRAME_SIZE and not DEFAULT_FRAME_BYTES <= value <= LARGEST_FRAME_BYTES:

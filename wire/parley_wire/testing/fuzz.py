@@ -10,10 +10,12 @@ import argparse
 import random
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import hpack
+import hpack.exceptions
 
 from parley_wire import frames
 from parley_wire.connection import Connection
@@ -23,11 +25,18 @@ from parley_wire.headers import encode
 from parley_wire.limits import Limits
 from parley_wire.messages import MessageReader, plain
 from parley_wire.request import request_of
+from parley_wire.settings import (
+    DEFAULT_TABLE_BYTES,
+    DEFAULT_WINDOW_BYTES,
+    HEADER_TABLE_SIZE,
+    INITIAL_WINDOW_SIZE,
+)
 from parley_wire.status import CallFault
 from parley_wire.testing.peer import REQUEST, RESPONSE, padded, split
 
 if TYPE_CHECKING:
     from parley_wire.stream import Stream
+    from parley_wire.testing.peer import Frame
 
 SMALL = Limits(
     streams_per_connection=8,
@@ -59,17 +68,88 @@ class Report:
     failed_connections: int = 0
 
 
+class OutputJudge:
+    """Looks at every frame that the connection writes, knowing what the peer said and nothing else."""
+
+    def __init__(self, window: int) -> None:
+        self._initial = window
+        self._window = window
+        self._windows: dict[int, int] = {}
+        self._decoder = hpack.Decoder()
+        # The header tables that the peer named, one for each SETTINGS that is not acknowledged yet.
+        self._table_bytes = DEFAULT_TABLE_BYTES
+        self._tables: deque[int] = deque()
+        self._ended: set[int] = set()
+        self._reset: set[int] = set()
+
+    def opened(self, stream_id: int) -> None:
+        """A stream is open."""
+        self._windows[stream_id] = self._initial
+
+    def initial_window(self, size: int) -> None:
+        """The peer changed its initial window: windows of open streams move with it."""
+        for stream_id in self._windows:
+            self._windows[stream_id] += size - self._initial
+        self._initial = size
+
+    def header_table(self, size: int) -> None:
+        """The peer wants a table of this size. Ours may not be larger once it acknowledged that."""
+        self._table_bytes = size
+
+    def settings_sent(self) -> None:
+        """The peer sent SETTINGS."""
+        self._tables.append(self._table_bytes)
+
+    def window_opened(self, stream_id: int, increment: int) -> None:
+        """The peer takes more."""
+        if stream_id == 0:
+            self._window += increment
+        elif stream_id in self._windows:
+            self._windows[stream_id] += increment
+
+    def fault(self, frame: Frame, *, windows: bool) -> str:
+        """What is wrong with a frame that was written; "" for nothing. `windows`: they are known exactly."""
+        stream_id = frame.stream_id
+        if stream_id and stream_id in self._reset:
+            return f"frame {frame.kind} follows RST_STREAM"
+        if frame.kind == frames.RST_STREAM:
+            self._reset.add(stream_id)
+        elif frame.kind in (frames.DATA, frames.HEADERS):
+            if stream_id in self._ended:
+                return f"frame {frame.kind} follows the end"
+            if frame.flags & frames.END_STREAM:
+                self._ended.add(stream_id)
+        if windows and frame.kind == frames.SETTINGS and frame.flags & frames.ACK:
+            self._decoder.max_allowed_table_size = self._tables.popleft()
+        if frame.kind == frames.HEADERS:
+            try:
+                self._decoder.decode(frame.payload, raw=True)
+            except hpack.exceptions.HPACKError as error:
+                return f"headers cannot be decoded: {error}"
+        elif frame.kind == frames.DATA and windows and frame.payload:
+            self._window -= len(frame.payload)
+            self._windows[stream_id] -= len(frame.payload)
+            if self._window < 0 or self._windows[stream_id] < 0:
+                return "more data than a window takes"
+        return ""
+
+
 class FuzzFailure(AssertionError):
     """A case broke a rule. `seed` and `client` play it again."""
 
 
 class Case:
-    """One connection under test and a peer that does not mean well."""
+    """One connection under test and a peer that does not mean well, or, in a third of the cases, does."""
 
-    def __init__(self, seed: int, *, client: bool, frames_per_case: int = 60) -> None:
+    def __init__(self, seed: int, *, client: bool, frames_per_case: int = 120) -> None:
         self.random = random.Random(seed)
         self.client = client
         self.count = frames_per_case
+        # How much of what the peer says no peer may say, and whether it keeps to everything else.
+        self.rudeness = self.random.choice((0.0, 0.002, 0.015))
+        self.polite = self.rudeness == 0.0
+        # How much of what comes is read at once.
+        self.reads = self.random.choice((0.1, 0.7))
         limits = SMALL if self.random.random() < 0.7 else Limits()
         self.core = Connection(client=client, limits=limits)
         self.encoder = hpack.Encoder()
@@ -78,6 +158,7 @@ class Case:
         self.report = Report(cases=1)
         self.now = 0.0
         self.written = 0
+        self.judge = OutputJudge(DEFAULT_WINDOW_BYTES)
 
     def play(self) -> Report:
         """Play it. Raises FuzzFailure, or whatever the core raised."""
@@ -88,16 +169,21 @@ class Case:
             for _ in range(rand.randrange(3))
         ]
         hello = (b"" if self.client else frames.PREFACE) + frames.settings(pairs)
-        if rand.random() < 0.05:
+        for name, value in pairs:
+            self._setting(name, value)
+        self.judge.settings_sent()
+        if not self.polite and rand.random() < 0.05:
             hello = self._broken(hello)
         self._feed(hello)
         past = not self.core.awaits_settings and not self.core.failed
         for _ in range(self.count):
             self.now += rand.random() * 0.1
             if self.client and rand.random() < 0.3 and self.core.can_open:
-                self.streams.append(self.core.open_stream(encode(REQUEST), end_stream=rand.random() < 0.3))
+                opened = self.core.open_stream(encode(REQUEST), end_stream=rand.random() < 0.3)
+                self.judge.opened(opened.id)
+                self.streams.append(opened)
             sent = self._frame()
-            if rand.random() < 0.015:
+            if rand.random() < self.rudeness:
                 sent = self._broken(sent)
             self._feed(sent)
             self.report.frames += 1
@@ -107,6 +193,8 @@ class Case:
             self._check()
             if self.core.failed:
                 break
+        if self.polite and not self.core.failed:
+            self._take_everything()
         self.report.failed_connections += self.core.failed
         self.core.close()
         self._check_empty()
@@ -124,6 +212,7 @@ class Case:
             self.report.events += len(events)
             for event in events:
                 if isinstance(event, RequestReceived):
+                    self.judge.opened(event.stream.id)
                     request_of(event.headers)
                     self.streams.append(event.stream)
                 elif isinstance(event, DataReceived):
@@ -140,14 +229,14 @@ class Case:
             del self.readers[event.stream.id]
             if self.random.random() < 0.5:
                 self.core.reset(event.stream, ErrorCode.CANCEL)
-        if self.random.random() < 0.7:
+        if self.random.random() < self.reads:
             self.core.consumed(event.stream, len(event.data))
 
     def _stream_id(self) -> int:
         rand = self.random
-        if self.streams and rand.random() < 0.99:
+        if self.streams and (self.polite or rand.random() < 0.99):
             live = [stream.id for stream in self.streams[-6:] if not stream.remote_closed]
-            if live and rand.random() < 0.9:
+            if live and (self.polite or rand.random() < 0.9):
                 return rand.choice(live)
             return rand.choice(self.streams[-6:]).id
         return rand.choice((0, 1, 2, 3, 99, 2**31 - 1))
@@ -155,37 +244,56 @@ class Case:
     def _frame(self) -> bytes:
         """Something that a peer may send; now and then something that none may."""
         rand = self.random
-        if rand.random() < 0.015:
+        if rand.random() < self.rudeness:
             return self._rude()
         kind = rand.randrange(13)
         stream_id = self._stream_id()
         if kind <= 3 or not self.streams:
             return self._headers(stream_id)
         if kind <= 7:
-            size = rand.choice((0, 1, 5, 100, 5000, 16_384))
-            noise = rand.randbytes(8) + b"z" * size
-            data = rand.choice((b"\0\0\0\0\x05hello", b"\0\0\0\x10\0" + b"x" * 4096, noise))[:16_000]
-            flags = frames.END_STREAM if rand.random() < 0.15 else 0
-            if rand.random() < 0.1:
-                return padded(frames.DATA, flags, stream_id, data[:10_000], rand.randrange(256))
-            return frames.frame(frames.DATA, flags, stream_id, data)
+            return self._body(stream_id)
         if kind <= 9:
-            return frames.window_update(rand.choice((0, stream_id)), rand.randint(1, 50_000))
+            target, increment = rand.choice((0, stream_id)), rand.randint(1, 50_000)
+            self.judge.window_opened(target, increment)
+            return frames.window_update(target, increment)
         if kind == 10:
             return frames.rst_stream(stream_id, rand.choice((0, 8, 0x1234)))
         if kind == 11:
             if rand.random() < 0.5:
                 return frames.SETTINGS_ACK
-            return frames.settings([(rand.choice((1, 3, 4, 6, 9)), rand.randrange(100_000))])
-        return rand.choice(
-            (
-                frames.ping(b"12345678", ack=False),
-                frames.ping(frames.SHUTDOWN_PING, ack=True),
-                frames.frame(frames.PRIORITY, 0, stream_id, b"\0\0\0\0\0"),
-                frames.frame(0xFA, rand.randrange(256), stream_id, rand.randbytes(9)),
-                frames.goaway(0, 0, b"bye"),
-            )
+            name, value = rand.choice((1, 3, 4, 6, 9)), rand.randrange(100_000)
+            self._setting(name, value)
+            self.judge.settings_sent()
+            return frames.settings([(name, value)])
+        calm = (
+            frames.ping(b"12345678", ack=False),
+            frames.frame(frames.PRIORITY, 0, stream_id, b"\0\0\0\0\0"),
+            frames.frame(0xFA, rand.randrange(256), stream_id, rand.randbytes(9)),
         )
+        last = (frames.ping(frames.SHUTDOWN_PING, ack=True), frames.goaway(0, 0, b"bye"))
+        return rand.choice(calm if rand.random() < 0.9 else last)
+
+    def _setting(self, name: int, value: int) -> None:
+        if name == INITIAL_WINDOW_SIZE:
+            self.judge.initial_window(value)
+        elif name == HEADER_TABLE_SIZE:
+            self.judge.header_table(value)
+
+    def _body(self, stream_id: int) -> bytes:
+        rand = self.random
+        size = rand.choice((0, 1, 5, 100, 5000, 16_384))
+        noise = rand.randbytes(8) + b"z" * size
+        data = rand.choice((b"\0\0\0\0\x05hello", b"\0\0\0\x10\0" + b"x" * 4096, noise))[:16_000]
+        if self.polite:
+            # As much as the windows allow, on a stream that takes it.
+            stream = self.core.streams.open.get(stream_id)
+            if stream is None or stream.remote_closed or (self.client and not stream.final_received):
+                return frames.ping(b"12345678", ack=False)
+            data = data[: max(0, min(stream.window.left_bytes, self.core.window.left_bytes))]
+        flags = frames.END_STREAM if rand.random() < 0.15 else 0
+        if not self.polite and rand.random() < 0.1:
+            return padded(frames.DATA, flags, stream_id, data[:10_000], rand.randrange(256))
+        return frames.frame(frames.DATA, flags, stream_id, data)
 
     def _rude(self) -> bytes:
         rand = self.random
@@ -193,6 +301,7 @@ class Case:
         return rand.choice(
             (
                 frames.window_update(rand.choice((0, stream_id)), rand.choice((0, 2**31 - 1))),
+                frames.headers(stream_id, encode(REQUEST), end_stream=False),
                 frames.settings([(4, rand.choice(_WINDOWS))]),
                 frames.frame(frames.PRIORITY, 0, stream_id, rand.randbytes(5)),
                 frames.frame(
@@ -207,9 +316,15 @@ class Case:
 
     def _headers(self, stream_id: int) -> bytes:
         rand = self.random
-        if not self.client and rand.random() < 0.7:
+        known = self.core.streams.open.get(stream_id)
+        if not self.client and (rand.random() < 0.7 or (self.polite and known is None)):
             stream_id = self.core.streams.highest_peer + rand.choice((1, 2, 2, 2, 4)) if self.streams else 1
             stream_id |= 1
+            known = None
+        if self.polite and known is not None and (not self.client or known.final_received):
+            return frames.headers(stream_id, _TRAILERS, end_stream=True)
+        if self.polite and self.client and known is None:
+            return frames.ping(b"12345678", ack=False)
         fields = list(RESPONSE if self.client else REQUEST)
         if rand.random() < 0.3:
             fields.append(
@@ -218,12 +333,13 @@ class Case:
                     rand.randbytes(6),
                 )
             )
-        if rand.random() < 0.1:
+        if not self.polite and rand.random() < 0.1:
             fields = [(b"grpc-status", b"0")]
-        if rand.random() < 0.02:
+        if not self.polite and rand.random() < 0.02:
             rand.shuffle(fields)
         if rand.random() < 0.03:
-            fields.append((b"x-large", b"y" * rand.choice((900, 900, 900, 2500, 20_000))))
+            sizes = (900,) if self.polite else (900, 900, 900, 2500, 20_000)
+            fields.append((b"x-large", b"y" * rand.choice(sizes)))
         block = self.encoder.encode(fields) if rand.random() < 0.7 else encode(fields)
         end_stream = rand.random() < 0.3
         if rand.random() < 0.8 or len(block) < 3:
@@ -264,14 +380,18 @@ class Case:
             return
         stream = rand.choice(self.streams[-6:])
         sender = core.sender
-        way = rand.randrange(12)
+        way = rand.randrange(14)
         if way <= 2 and not stream.local_closed and stream.ending is None and stream.queue is None:
             if not self.client:
                 sender.headers(stream, encode(RESPONSE), end_stream=False)
-            sender.data(stream, b"d" * rand.choice((0, 10, 1000, 40_000)))
+            size = rand.choice((0, 10, 1000, 40_000, 150_000))
+            if size > frames.DEFAULT_FRAME_BYTES or rand.random() < 0.5:
+                sender.data(stream, b"d" * size)
+            else:
+                sender.data_frame(stream, frames.whole_message(stream.id, b"d" * size))
         elif way == 3 and not stream.local_closed and stream.ending is None:
             sender.end(stream, rand.choice((b"", _TRAILERS)))
-        elif way == 4:
+        elif way == 4 and rand.random() < self.reads:
             core.consumed(stream, stream.unread_bytes)
         elif way == 5 and rand.random() < 0.3:
             core.reset(stream, ErrorCode.CANCEL)
@@ -286,14 +406,40 @@ class Case:
                 sender.resume()
             else:
                 sender.pause()
+        elif way == 10 and rand.random() < 0.2 and not stream.local_closed:
+            sender.keep_begun(stream)
+            sender.end(stream, _TRAILERS)
+        elif way == 11 and rand.random() < 0.1:
+            core.trim()
 
     def _write(self) -> None:
         sender = self.core.sender
         if not sender.paused:
             while sender.has_more:
-                self.written += len(split(sender.take()))
+                written = split(sender.take())
+                self.written += len(written)
+                for frame in written:
+                    fault = self.judge.fault(frame, windows=self.polite)
+                    self._rule(not fault, fault)
+            for stream in sender.drained:
+                stream.blocked = False
             sender.drained.clear()
             self.core.closed_streams.clear()
+
+    def _take_everything(self) -> None:
+        """A peer that opens all its windows gets what waits."""
+        largest = 2**20
+        self.judge.window_opened(0, largest * 8)
+        sent = [frames.window_update(0, largest * 8)]
+        for stream in self.core.streams.open.values():
+            if stream.queue is not None and stream.send_window < largest:
+                self.judge.window_opened(stream.id, 2 * largest - stream.send_window)
+                sent.append(frames.window_update(stream.id, 2 * largest - stream.send_window))
+        self._feed(b"".join(sent))
+        if not self.core.failed:
+            self.core.sender.resume()
+            self._write()
+            self._rule(self.core.sender.queued_bytes == 0, "what waits goes once it may")
 
     # Rules
 
@@ -302,10 +448,22 @@ class Case:
         sender = core.sender
         waiting = sum(stream.queued_bytes for stream in core.streams.open.values())
         self._rule(waiting == sender.queued_bytes, "queued bytes are counted")
+        count = sum(stream.queue is not None for stream in core.streams.open.values())
+        self._rule(count == sender.waiting_streams, "waiting streams are counted")
+        self._rule(len(sender.ready) <= 2 * max(count, 8) + 66, "the round is bounded")
         self._rule(sum(map(len, sender.out)) < _OUTPUT_LIMIT_BYTES, "output is bounded")
         self._rule(
             len(core.streams.open) <= max(core.limits.streams_per_connection, 1000), "streams are bounded"
         )
+        window = core.window
+        held = window.left_bytes + window.uncredited_bytes + core.withheld_bytes
+        self._rule(core.failed or held == window.size_bytes, "the connection's window is whole")
+        for stream in core.streams.open.values():
+            held = stream.window.left_bytes + stream.window.uncredited_bytes + stream.unread_bytes
+            self._rule(
+                stream.remote_closed or core.failed or held == stream.window.size_bytes,
+                "streams' windows are whole",
+            )
         unread = sum(stream.unread_bytes for stream in core.streams.open.values())
         self._rule(unread == core.unread_bytes, "unread bytes are counted")
         self._rule(
