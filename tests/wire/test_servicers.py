@@ -51,6 +51,15 @@ class Veto(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         pairs: Any = handler_call_details.invocation_metadata
+        how = dict(pairs).get("x-veto")
+        if how == "raise":
+            raise LookupError("a defect")
+        if how == "none":
+            return None
+        if how == "abort":
+            raise grpc.aio.AbortError("a defect")
+        if how == "sleep":
+            await asyncio.sleep(10)
         handler = await continuation(handler_call_details)
         if ("x-veto", "yes") in tuple(pairs):
 
@@ -181,6 +190,26 @@ async def test_an_interceptor(world: World) -> None:
     """May replace the handler."""
     error = await failure(world.unary(b"", metadata=(("x-veto", "yes"),)))
     assert (error.code(), error.details()) == (grpc.StatusCode.PERMISSION_DENIED, f"/{SERVICE}/Unary")
+
+
+@pytest.mark.parametrize("how", ["raise", "none", "abort", "sleep"])
+async def test_an_interceptor_that_does_not_let_calls_pass(
+    world: World, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By an error, by None, by an AbortError without a code, by taking too long. Planted: on our server the
+    third was an OK without a response.
+    """
+    expected = {
+        "raise": (grpc.StatusCode.UNKNOWN, "Unexpected <class 'LookupError'>: a defect"),
+        "none": (grpc.StatusCode.UNIMPLEMENTED, "Method not found!"),
+        "abort": (grpc.StatusCode.UNKNOWN, "Unexpected <class"),
+        "sleep": (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"),
+    }
+    with caplog.at_level(logging.CRITICAL):
+        error = await failure(world.unary(b"", metadata=(("x-veto", how),), timeout=0.5))
+    code, details = expected[how]
+    assert error.code() is code
+    assert str(error.details()).startswith(details)
 
 
 @pytest.mark.parametrize("method", ["Stream", "Write"])

@@ -14,13 +14,16 @@ from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
 from parley_wire.raw_call import RawCall, RawHandler
 from parley_wire.server import Server
+from parley_wire.status import CallFault, FaultCause
 
 __all__ = [
     "CallFailed",
+    "CallFault",
     "Channel",
     "ChannelOptions",
     "ClientCall",
     "ErrorCode",
+    "FaultCause",
     "Limits",
     "RawCall",
     "RawHandler",

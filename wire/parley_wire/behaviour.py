@@ -29,12 +29,14 @@ async def serve(call: ServicerCall, handler: Handler, first: bytes | None, handl
     try:
         if handlers.intercepted:
             replaced = await handlers.intercept(call.path, call.invocation_metadata(), handler)
-            handler = _checked(replaced, handler)
+            if replaced is None:
+                await call.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+            _check_kind(replaced, handler)
+            handler = replaced
             call.replace_handler(handler)
         await _run(call, handler, first)
-    except grpc.aio.AbortError:
-        pass
     except Exception as error:
+        # AbortError comes from `context.abort`, which set a code. One that did not is a defect like others.
         if call.code() is grpc.StatusCode.OK:
             log.error("%s failed", call.path, exc_info=error)
             call.set_code(grpc.StatusCode.UNKNOWN)
@@ -88,13 +90,9 @@ async def _run(call: ServicerCall, handler: Handler, first: bytes | None) -> Non
         call.set_details(f"the handler {_SYNCHRONOUS}")
 
 
-def _checked(replaced: Handler | None, found: Handler) -> Handler:
-    """What the interceptors answered, if the call can go on with it."""
-    if replaced is None:
-        raise TypeError("an interceptor answered None for a method that is served")
+def _check_kind(replaced: Handler, found: Handler) -> None:
     if (replaced.request_streaming, replaced.response_streaming) != (
         found.request_streaming,
         found.response_streaming,
     ):
         raise TypeError("an interceptor changed a method's kind")
-    return replaced

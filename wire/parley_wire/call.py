@@ -9,7 +9,7 @@ import grpc
 from parley_wire.errors import ErrorCode
 from parley_wire.messages import MessageReader
 from parley_wire.response import trailers_block
-from parley_wire.status import CallFault
+from parley_wire.status import CallFault, FaultCause
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,7 +73,11 @@ class Call:
             server.partial_bytes += partial - self._partial_bytes
             self._partial_bytes = partial
             if server.partial_bytes > server.options.partial_messages_bytes:
-                raise CallFault(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large requests at a time")
+                raise CallFault(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    "too many large requests at a time",
+                    FaultCause.SERVER_FULL,
+                )
         return messages
 
     def _end(
@@ -85,6 +89,10 @@ class Call:
         if not self._stream.local_closed:
             self._connection.core.sender.end(self._stream, block)
             self._connection.schedule()
+
+    def _end_for(self, fault: CallFault) -> None:
+        """Send the status of a fault, with what the server's owner adds to it."""
+        self._end(fault.code, fault.details, self._connection.server.fault_metadata(fault))
 
     def _deadline_passed(self) -> None:
         raise NotImplementedError
@@ -110,7 +118,7 @@ class RefusedCall(Call):
         self, connection: ServerConnection, stream: Stream, request: Request, fault: CallFault
     ) -> None:
         super().__init__(connection, stream, request)
-        self._end(fault.code, fault.details)
+        self._end_for(fault)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         self._connection.core.consumed(self._stream, len(data))

@@ -6,7 +6,7 @@ import zlib
 
 import grpc
 
-from parley_wire.status import CallFault
+from parley_wire.status import CallFault, FaultCause
 
 ENCODINGS = ("identity", "gzip", "deflate")
 ACCEPTED = b"identity,gzip,deflate"
@@ -27,6 +27,7 @@ def decompress(message: bytes, encoding: str, limit_bytes: int) -> bytes:
         raise CallFault(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             f"received message larger than max (more than {limit_bytes} once decompressed)",
+            FaultCause.REQUEST_TOO_LARGE,
         )
     if not stream.eof or stream.unused_data:
         raise CallFault(grpc.StatusCode.INTERNAL, f"a message is not valid {encoding}")

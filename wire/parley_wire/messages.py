@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from parley_wire.compression import compress, decompress
-from parley_wire.status import CallFault
+from parley_wire.status import CallFault, FaultCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +106,7 @@ def too_large(size_bytes: int, limit_bytes: int) -> CallFault:
     return CallFault(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         f"received message larger than max ({size_bytes} vs. {limit_bytes})",
+        FaultCause.REQUEST_TOO_LARGE,
     )
 
 

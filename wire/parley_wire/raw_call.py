@@ -11,7 +11,7 @@ from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
 from parley_wire.messages import LARGEST_SHARED_BYTES, plain, prefixed
 from parley_wire.response import BASIC_HEADERS
-from parley_wire.status import CallFault
+from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,6 +131,14 @@ class RawCall(Call):
 
     # What the connection tells
 
+    def close_for(self, fault: CallFault) -> None:
+        """End the call for what its client sent."""
+        self.close(fault.code, fault.details, self._connection.server.fault_metadata(fault))
+
+    def cancel(self, fault: CallFault) -> None:
+        """End the call at once."""
+        self.close_now(fault.code, fault.details, self._connection.server.fault_metadata(fault))
+
     def on_data(self, data: bytes, end_stream: bool) -> None:
         self._connection.core.consumed(self._stream, len(data))
         if self._ending:
@@ -153,7 +161,7 @@ class RawCall(Call):
                     raise CallFault(grpc.StatusCode.INTERNAL, "the request ends inside a message")
                 handler.half_closed()
         except CallFault as fault:
-            self.close(fault.code, fault.details)
+            self.close_for(fault)
 
     def on_drained(self) -> None:
         if self._handler is not None and not self._ending:
@@ -175,11 +183,11 @@ class RawCall(Call):
 
     def give_up_waiting(self) -> None:
         """The one request took too long to come."""
-        self.close(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+        self.close_for(SLOW_REQUEST_FAULT)
 
     def _deadline_passed(self) -> None:
         self._deadline = None
-        self.close_now(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        self.cancel(DEADLINE_FAULT)
 
     def _mind_buffer(self, size_bytes: int) -> None:
         limit = self._connection.core.limits.send_buffer_bytes

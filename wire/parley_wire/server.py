@@ -17,12 +17,15 @@ from parley_wire.listener import Listener
 from parley_wire.options import ServerOptions
 from parley_wire.server_connection import ServerConnection
 from parley_wire.shared_frame import SharedFrame
+from parley_wire.status import STOPPING_FAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from parley_wire.handlers import Handler
+    from parley_wire.metadata import Metadata
     from parley_wire.request import Request
+    from parley_wire.status import CallFault
 
 _AGE_JITTER = 0.1
 _SWEEP_AT_ONCE = 200
@@ -34,6 +37,10 @@ class AwaitsRequest(Protocol):
     def give_up_waiting(self) -> None:
         """It did not."""
         ...
+
+
+def _no_metadata(_fault: CallFault) -> Metadata:
+    return ()
 
 
 class Server(grpc.aio.Server):
@@ -49,9 +56,12 @@ class Server(grpc.aio.Server):
         *,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         compression: grpc.Compression = grpc.Compression.NoCompression,
+        fault_metadata: Callable[[CallFault], Metadata] = _no_metadata,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """`uniform` spreads the ages of connections."""
+        """`fault_metadata` says what is added to the status of a call that ends for a reason below its
+        handler: error details, say. It may not raise. `uniform` spreads the ages of connections.
+        """
         self.options = options or ServerOptions()
         self.loop = asyncio.get_running_loop()
         self.handlers = Handlers(interceptors)
@@ -61,6 +71,7 @@ class Server(grpc.aio.Server):
         self.calls = 0
         self.partial_bytes = 0
         self.tasks: set[asyncio.Task[None]] = set()
+        self.fault_metadata = fault_metadata
         self._uniform = uniform
         self._encoding = {grpc.Compression.Gzip: "gzip", grpc.Compression.Deflate: "deflate"}.get(
             compression, "identity"
@@ -125,7 +136,7 @@ class Server(grpc.aio.Server):
             connection.shut_down(float("inf"))
         await self._until_quiet()
         for connection in list(self._connections):
-            connection.end_calls(grpc.StatusCode.UNAVAILABLE, "the server stops")
+            connection.end_calls(STOPPING_FAULT)
         for task in list(self.tasks):
             task.cancel()
         if self.tasks:

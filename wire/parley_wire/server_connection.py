@@ -18,7 +18,7 @@ from parley_wire.peer_identity import auth_context, peer_text
 from parley_wire.raw_call import RawCall
 from parley_wire.request import request_of
 from parley_wire.servicer_call import ServicerCall
-from parley_wire.status import CallFault
+from parley_wire.status import CallFault, FaultCause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -206,14 +206,12 @@ class ServerConnection(asyncio.Protocol):
         self._close_at = close_at
         self.schedule()
 
-    def end_calls(self, code: grpc.StatusCode, details: str) -> None:
+    def end_calls(self, fault: CallFault) -> None:
         """Cancel every call."""
         for stream in list(self.core.streams.open.values()):
             owner = stream.owner
-            if isinstance(owner, ServicerCall):
-                owner.cancel(code, details)
-            elif isinstance(owner, RawCall):
-                owner.close_now(code, details)
+            if isinstance(owner, ServicerCall | RawCall):
+                owner.cancel(fault)
             else:
                 self.core.reset(stream, ErrorCode.CANCEL)
         self.schedule()
@@ -300,9 +298,15 @@ class ServerConnection(asyncio.Protocol):
         server.calls += 1
         fault = request.fault
         if event.too_large:
-            fault = CallFault(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request's headers are too large")
+            fault = CallFault(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "the request's headers are too large",
+                FaultCause.REQUEST_TOO_LARGE,
+            )
         elif server.full:
-            fault = CallFault(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            fault = CallFault(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!", FaultCause.SERVER_FULL
+            )
         handler = None
         if fault is None:
             handler = server.handlers.find(request.path, request.metadata)

@@ -14,7 +14,7 @@ from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
 from parley_wire.messages import LARGEST_SHARED_BYTES, compressed, in_bytes, plain, prefixed
 from parley_wire.response import BASIC_HEADERS, headers_block
-from parley_wire.status import CallFault
+from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -99,7 +99,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
                 self._take_single(messages, end_stream)
         except CallFault as fault:
             core.consumed(self._stream, len(data))
-            self._fail(fault.code, fault.details)
+            self._fail(fault)
 
     def on_cut(self, code: ErrorCode) -> None:
         if not self._done:
@@ -121,11 +121,11 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
 
     def give_up_waiting(self) -> None:
         """The request took too long to come."""
-        self._fail(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+        self._fail(SLOW_REQUEST_FAULT)
 
-    def cancel(self, code: grpc.StatusCode, details: str) -> None:
+    def cancel(self, fault: CallFault) -> None:
         """The server ends the call."""
-        self._fail(code, details)
+        self._fail(fault)
 
     # Requests
 
@@ -174,7 +174,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         try:
             request = plain(message)
         except CallFault as fault:
-            self._fail(fault.code, fault.details)
+            self._fail(fault)
             raise grpc.aio.AbortError(fault.details) from fault
         deserializer = self._handler.request_deserializer
         return request if deserializer is None else deserializer(request)
@@ -269,10 +269,10 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._connection.core.release(self._stream)
         self._finished()
 
-    def _fail(self, code: grpc.StatusCode, details: str) -> None:
+    def _fail(self, fault: CallFault) -> None:
         if self._done:
             return
-        self._code, self._details = code, details
+        self._code, self._details = fault.code, fault.details
         self._connection.server.request_over(self)
         core = self._connection.core
         if self._stream.queue is not None:
@@ -280,7 +280,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
             core.reset(self._stream, ErrorCode.CANCEL)
             self._connection.schedule()
         else:
-            self._end(code, details)
+            self._end_for(fault)
         self._finished()
         if self._task is not None:
             self._task.cancel()
@@ -288,7 +288,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
     def _deadline_passed(self) -> None:
         self._deadline = None
         self._cancelled = True
-        self._fail(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        self._fail(DEADLINE_FAULT)
 
     def _finished(self) -> None:
         self._done = True
@@ -315,10 +315,10 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             behaviour.log.error("the server failed in %s", self._request.path, exc_info=error)
-            self._fail(grpc.StatusCode.INTERNAL, "the server failed")
+            self._fail(CallFault(grpc.StatusCode.INTERNAL, "the server failed"))
         elif not self._done:
             # Cancelled by the handler itself, or before it began.
-            self._fail(grpc.StatusCode.CANCELLED, "the handler was cancelled")
+            self._fail(CallFault(grpc.StatusCode.CANCELLED, "the handler was cancelled"))
 
     def _check_open(self) -> None:
         if self._done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from urllib.parse import unquote
 
 import grpc
@@ -34,13 +35,34 @@ _HTTP = {
 }
 
 
-class CallFault(WireError):
-    """A call must end with this status, for what its peer sent."""
+class FaultCause(Enum):
+    """Which limit or event ended a call, where the code alone does not say what its client should do."""
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+    SERVER_FULL = "server full"
+    """Too many calls, or too many large requests at a time. Later there will be room."""
+    REQUEST_TOO_LARGE = "request too large"
+    """A message or the headers. Trying again does not help."""
+    SERVER_STOPS = "server stops"
+    """Another server, or this one after its start, will serve the call."""
+    OTHER = "other"
+    """The code says it all: what the client sent is not gRPC, its time is over, nobody serves the method, or
+    a defect of the server.
+    """
+
+
+class CallFault(WireError):
+    """A call must end with this status, for a reason below its handler."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, cause: FaultCause = FaultCause.OTHER) -> None:
         super().__init__(f"{code.name}: {details}")
         self.code = code
         self.details = details
+        self.cause = cause
+
+
+DEADLINE_FAULT = CallFault(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+SLOW_REQUEST_FAULT = CallFault(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+STOPPING_FAULT = CallFault(grpc.StatusCode.UNAVAILABLE, "the server stops", FaultCause.SERVER_STOPS)
 
 
 def status_code(number: bytes) -> grpc.StatusCode:

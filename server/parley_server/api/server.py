@@ -102,6 +102,7 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wir
             ),
         ),
         interceptors=[interceptor],
+        fault_metadata=wire_transport.fault_metadata,
     )
 
 

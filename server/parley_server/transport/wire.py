@@ -20,6 +20,13 @@ _NOT_TAKEN = Refusal(
     Reason.SLOW_READER, "The client did not take in time what was sent before the end. Connect again."
 )
 
+# What the transport ends by itself is told in the words of the catalogue, where it has some.
+_CAUSES = {
+    parley_wire.FaultCause.SERVER_FULL: Reason.SERVER_BUSY,
+    parley_wire.FaultCause.REQUEST_TOO_LARGE: Reason.REQUEST_TOO_LARGE,
+    parley_wire.FaultCause.SERVER_STOPS: Reason.NODE_STOPPING,
+}
+
 MakeHandler = Callable[[], StreamHandler]
 
 
@@ -67,6 +74,16 @@ class WireStream:
 
     def _close_now(self) -> None:
         self._call.close_now(*abort_arguments(self._refusal or _NOT_TAKEN))
+
+
+def fault_metadata(fault: parley_wire.CallFault) -> tuple[tuple[str, bytes], ...]:
+    """The error details of a call that ends for a reason below its handler. None for codes that say it all:
+    UNIMPLEMENTED, DEADLINE_EXCEEDED, CANCELLED.
+    """
+    reason = _CAUSES.get(fault.cause)
+    if reason is None and fault.code is grpc.StatusCode.INTERNAL:
+        reason = Reason.INTERNAL
+    return () if reason is None else abort_arguments(Refusal(reason, fault.details))[2]
 
 
 def stream_stream(make_handler: MakeHandler, *, close_seconds: float) -> parley_wire.RawMethod:

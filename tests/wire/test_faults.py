@@ -1,0 +1,170 @@
+"""Calls that end for a reason below their handler: what their status carries."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+import parley_wire
+from parley_server.testing.node_process import NodeProcess
+from parley_server.transport import wire as wire_transport
+from parley_wire.limits import Limits
+from parley_wire.options import ServerOptions
+from parley_wire.testing.echo_client import unary_of
+from parley_wire.testing.echo_service import SERVICE, EchoService
+from parley_wire.testing.eventually import until
+from parley_wire.testing.peer import message
+from parley_wire.testing.socket_peer import SocketPeer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+    from pathlib import Path
+
+KIB = 1024
+
+
+class World:
+    """A server with low limits that tells of faults as a node does, its service, and a client of grpcio."""
+
+    def __init__(self, server: parley_wire.Server, service: EchoService, port: int) -> None:
+        self.server = server
+        self.service = service
+        self.address = f"127.0.0.1:{port}"
+        self.channel = grpc.aio.insecure_channel(self.address)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    options = ServerOptions(
+        sweep_seconds=0.02,
+        request_seconds=0.1,
+        receive_message_bytes=64 * KIB,
+        partial_messages_bytes=48 * KIB,
+        concurrent_calls=2,
+        limits=Limits(header_list_bytes=2000),
+    )
+    server = parley_wire.Server(options, fault_metadata=wire_transport.fault_metadata)
+    service = EchoService()
+    service.add_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    world = World(server, service, port)
+    yield world
+    await world.channel.close()
+    await server.stop(0)
+
+
+async def told(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, bool]:
+    """Code, reason and whether there is a time to wait; the details must agree with the status."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    error = raised.value
+    trailing: Any = error.trailing_metadata()
+    encoded = dict(trailing or ()).get("grpc-status-details-bin")
+    if encoded is None:
+        return error.code(), "", False
+    status = status_pb2.Status.FromString(encoded)
+    assert (status.code, status.message) == (error.code().value[0], error.details())
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert [detail.Unpack(info) for detail in status.details].count(True) == 1
+    assert info.domain == "parley"
+    return error.code(), info.reason, any(detail.Unpack(retry) for detail in status.details)
+
+
+async def test_a_full_server(world: World) -> None:
+    """Says that waiting helps. Planted: without details a client could not tell this from a message that is
+    too large, and tried that again.
+    """
+    unary = unary_of(world.channel)
+    calls = [unary(b"sleep") for _ in range(2)]
+    await world.service.until("sleeping")
+    await until(lambda: world.server.calls == 2)
+    assert await told(unary(b"hi")) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER_BUSY", True)
+    for call in calls:
+        call.cancel()
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_a_message_that_is_too_large(world: World, compression: grpc.Compression) -> None:
+    """As it comes, or once it is unpacked, on a call and on a stream: waiting does not help."""
+    expected = (grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE", False)
+    request = b"x" * 65 * KIB
+    assert await told(unary_of(world.channel)(request, compression=compression)) == expected
+    stream: Any = world.channel.stream_unary(f"/{SERVICE}/Collect")
+    assert await told(stream(iter([request]), compression=compression)) == expected
+
+
+async def test_headers_that_are_too_large(world: World) -> None:
+    """The same."""
+    call = unary_of(world.channel)(b"", metadata=(("x", "y" * 3000),))
+    assert await told(call) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE", False)
+
+
+async def test_too_many_large_requests(world: World) -> None:
+    """Of all clients together: later there is room."""
+    async with SocketPeer(world.address) as peer:
+        peer.shake_hands()
+        peer.request(1, "Both")
+        peer.body(1, message(b"x" * 60 * KIB)[: 16 * KIB])
+        await world.service.until("stream opened")
+        call: Any = world.channel.stream_unary(f"/{SERVICE}/Collect")
+        requests = iter([b"x" * 60 * KIB])
+        assert await told(call(requests)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER_BUSY", True)
+
+
+async def test_a_server_that_stops(world: World) -> None:
+    """Calls and streams are told that another will serve them, or this one soon."""
+    call = unary_of(world.channel)(b"sleep")
+    await world.service.until("sleeping")
+    stopping = asyncio.create_task(world.server.stop(0))
+    assert await told(call) == (grpc.StatusCode.UNAVAILABLE, "NODE_STOPPING", True)
+    await stopping
+
+
+async def test_codes_that_say_it_all(world: World) -> None:
+    """No reason of the catalogue belongs to these."""
+    unary = unary_of(world.channel)
+    assert await told(unary(b"sleep", timeout=0.2)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "", False)
+    missing: Any = world.channel.unary_unary("/no/method")
+    assert await told(missing(b"")) == (grpc.StatusCode.UNIMPLEMENTED, "", False)
+
+
+async def test_a_request_that_is_broken(world: World) -> None:
+    """A message that says it is compressed, and is not: INTERNAL, as gRPC wants it."""
+    async with SocketPeer(world.address) as peer:
+        peer.shake_hands()
+        peer.request(1, "Unary")
+        peer.body(1, message(b"x", 1), end_stream=True)
+        trailers = (await peer.trailers(1)).payload
+    assert b"grpc-status\x0213" in trailers
+    assert b"grpc-status-details-bin" in trailers
+
+
+async def test_a_parley_node(tmp_path: Path) -> None:
+    """A request beyond what the transport takes has the same reason as one beyond the node's own limit."""
+    settings = {"transport": "wire", "limits.request_bytes": 10_000}
+    node = NodeProcess(tmp_path / "node", settings)
+    await node.start()
+    try:
+        async with grpc.aio.insecure_channel(node.address) as channel:
+            log_in: Any = channel.unary_unary("/parley.auth.v1.AuthService/LogIn")
+            expected = (grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE", False)
+            for size in (20_000, 100_000):
+                # A username, field 1, of this size.
+                assert await told(log_in(b"\x0a" + varint(size) + b"x" * size)) == expected
+    finally:
+        await node.close()
+
+
+def varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
