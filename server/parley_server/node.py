@@ -48,6 +48,7 @@ from parley_server.backends.memory.rate_limiter import MemoryRateLimiter
 from parley_server.backends.memory.routes import MemoryRoutes
 from parley_server.backends.sql.accounts import SqlAccounts
 from parley_server.backends.sql.migrate import SchemaTooNew
+from parley_server.backends.sqlite.commits import SqliteCommits
 from parley_server.backends.sqlite.database import ChatDatabase, DatabaseTooNew, ForeignDatabase
 from parley_server.backends.sqlite.folder import DataFolder
 from parley_server.backends.sqlite.folder import DataFolderInUse as DataFolderInUse
@@ -58,6 +59,7 @@ from parley_server.backends.sqlite.rebuild import catch_up_all
 from parley_server.chat.account_end import AccountEnd
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.administration import Administration
+from parley_server.chat.batch_ids import BatchIds
 from parley_server.chat.catch_up import CatchUp
 from parley_server.chat.channel_state import ChannelLimits
 from parley_server.chat.channels import Channels
@@ -170,9 +172,10 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             OwnerPorts(
                 message_log,
                 projections,
+                SqliteCommits(database, message_log, projections),
                 Fanout(hub, feed, write_limit=limits.fanout_on_write_members),
                 clock,
-                lambda: secrets.token_bytes(16),
+                BatchIds(secrets.token_bytes(8)),
                 eraser,
                 account_service,
             ),

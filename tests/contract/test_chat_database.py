@@ -362,7 +362,7 @@ async def test_a_row_that_is_already_there_is_never_replaced(tmp_path: Path) -> 
     log = SqliteMessageLog(database)
     try:
         await log.append("a", 0, rows(1, 2), batch_id(1))
-        log._append._logs["a"].head = 1
+        log.append_write._logs["a"].head = 1
         assert await log.append("a", 1, [row(2, event=b"other")], batch_id(2)) != Committed()
         page = await log.read("a", 1, 9, limit=9, limit_bytes=999)
         assert page.rows == tuple(rows(1, 2))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from parley_server.backends.sqlite.database import ChatDatabase
 from parley_server.backends.sqlite.message_log import SqliteMessageLog

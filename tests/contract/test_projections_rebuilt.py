@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from parley_server.backends.sqlite.database import ChatDatabase
 from parley_server.backends.sqlite.message_log import SqliteMessageLog

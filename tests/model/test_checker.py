@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat.codec import row_of
@@ -99,7 +100,7 @@ def good() -> list[Step]:
 
 
 def rested(**changed: object) -> Rested:
-    return replace(Rested(4, 1, ROLES, ()), **changed)  # type: ignore[arg-type]
+    return dataclasses.replace(Rested(4, 1, ROLES, ()), **changed)  # type: ignore[arg-type]
 
 
 def then(*steps: Step) -> list[Step]:
@@ -121,7 +122,11 @@ def with_answer(outcome: Done | Refusal) -> list[Step]:
 
 
 BAD: list[tuple[str, Callable[[], list[Step]], Invariant]] = [
-    ("replaced", lambda: then(Stored(b"2", (*LOG[:3], replace(LOG[3], event=b"x")))), Invariant.ONE_CONTENT),
+    (
+        "replaced",
+        lambda: then(Stored(b"2", (*LOG[:3], replace(LOG[3], event=b"x")))),
+        Invariant.ONE_CONTENT,
+    ),
     ("shortened", lambda: then(Stored(b"2", LOG[:3])), Invariant.ONE_CONTENT),
     (
         "appended at an old head",
@@ -144,10 +149,18 @@ BAD: list[tuple[str, Callable[[], list[Step]], Invariant]] = [
     ("sent twice", lambda: stored_next(event(5, 2, MessagePosted("hello"), "bob", ID)), Invariant.ONE_SEQ),
     ("read beyond the head", lambda: then(Read(LOG, 5)), Invariant.PREFIX),
     ("read with a hole", lambda: then(Read((LOG[0], LOG[2]), 4)), Invariant.PREFIX),
-    ("read other content", lambda: then(Read((replace(LOG[0], event=b"x"),), 4)), Invariant.PREFIX),
+    (
+        "read other content",
+        lambda: then(Read((replace(LOG[0], event=b"x"),), 4)),
+        Invariant.PREFIX,
+    ),
     ("fanned beyond the head", lambda: then(MarkedFanned(5)), Invariant.MARKS),
     ("announced before projecting", lambda: without(Applied), Invariant.MARKS),
-    ("answered with another seq", lambda: with_answer(replace(SENT, seq=3)), Invariant.ANSWER_IS_ROW),
+    (
+        "answered with another seq",
+        lambda: with_answer(replace(SENT, seq=3)),
+        Invariant.ANSWER_IS_ROW,
+    ),
     (
         "answered with another number",
         lambda: with_answer(replace(SENT, message_no=2)),
@@ -166,7 +179,10 @@ BAD: list[tuple[str, Callable[[], list[Step]], Invariant]] = [
     ),
     (
         "said that an addition holds",
-        lambda: then(Asked(1, 0, AddMembers("ann", ("cho",))), Answered(1, replace(SENT, duplicate=True))),
+        lambda: then(
+            Asked(1, 0, AddMembers("ann", ("cho",))),
+            Answered(1, replace(SENT, duplicate=True)),
+        ),
         Invariant.ANSWER_IS_TRUE,
     ),
     ("wrote as a stranger", lambda: stored_next(event(5, 2, MessagePosted("x"), "cho")), Invariant.PERMITTED),
@@ -191,7 +207,11 @@ BAD: list[tuple[str, Callable[[], list[Step]], Invariant]] = [
         lambda: stored_next(event(5, 1, LIKE, "ann"), event(6, 1, replace(LIKE, count=2), "ann")),
         Invariant.PERMITTED,
     ),
-    ("counted one as two", lambda: stored_next(event(5, 1, replace(LIKE, count=2))), Invariant.COUNTED),
+    (
+        "counted one as two",
+        lambda: stored_next(event(5, 1, replace(LIKE, count=2))),
+        Invariant.COUNTED,
+    ),
     (
         "a banned user was added",
         lambda: stored_next(event(5, 1, BanChanged("cho", True)), event(6, 1, ADDED)),
@@ -247,7 +267,8 @@ BAD: list[tuple[str, Callable[[], list[Step]], Invariant]] = [
     (
         "said that a reaction holds",
         lambda: then(
-            Asked(1, 0, React("bob", "", b"", 4, "a", True)), Answered(1, replace(SENT, duplicate=True))
+            Asked(1, 0, React("bob", "", b"", 4, "a", True)),
+            Answered(1, replace(SENT, duplicate=True)),
         ),
         Invariant.ANSWER_IS_TRUE,
     ),
@@ -316,7 +337,12 @@ def test_a_good_history_has_no_fault() -> None:
 def test_repeats_and_unknown_outcomes_are_good() -> None:
     """A repeat after an unknown outcome gets the first place; nothing about it is a fault."""
     unknown = Refusal(Reason.STORE_UNAVAILABLE, "")
-    history = [*with_answer(unknown), Asked(1, 1, SEND), Answered(1, replace(SENT, duplicate=True)), rested()]
+    history = [
+        *with_answer(unknown),
+        Asked(1, 1, SEND),
+        Answered(1, replace(SENT, duplicate=True)),
+        rested(),
+    ]
     assert check(history) == []
 
 

@@ -26,7 +26,6 @@ async def _commit_later(self: Any, state: Any, batch: Batch, before: asyncio.Tas
         await before
     await asyncio.sleep(COMMIT_DELAY_SECONDS)
     if await self._commit(batch, []):
-        await self._ports.projections.apply(self.channel_id, batch.events)
         await self._fan_out(state, batch)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from parley_server.chat import owner
 from parley_server.chat.batch import decide_batch
 from parley_server.chat.command import PostMessage
-from parley_server.ports.message_log import StoreUnavailable
+from parley_server.ports.message_log import Committed, StoreUnavailable
 
 if TYPE_CHECKING:
     from parley_server.chat.batch import Batch
@@ -36,7 +36,11 @@ async def _settle(self: Any, commands: list[Command]) -> list[Outcome]:
     older = await self._look_up(state, commands)
     batch = decide_batch(state, commands, self._ports.clock.now_ms(), older, self._limits.batch)
     if batch.rows:
-        if not await self._commit(batch, []):
+        ports = self._ports
+        result = await ports.log.append(
+            self.channel_id, batch.expected_head, batch.rows, ports.new_batch_id()
+        )
+        if not isinstance(result, Committed):
             self._state = None
             raise StoreUnavailable("somebody else wrote")
         task = asyncio.create_task(_project_later(self, state, batch, before))

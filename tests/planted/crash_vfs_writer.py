@@ -5,7 +5,7 @@
 A line `CHANNEL SEQ` on standard output says: this row is durable. Modes:
 
     raw-full, raw-off    SQLite alone, with synchronous = FULL, or OFF (the planted bug)
-    store                the product's message log and projections
+    store                the product's commits: message log and projections
     store-off            the same with synchronous = OFF planted
     store-early          the same with the answer given before the commit planted
 """
@@ -22,6 +22,7 @@ import apsw
 
 from parley_server.backends.sqlite import database as database_module
 from parley_server.backends.sqlite import writer as writer_module
+from parley_server.backends.sqlite.commits import SqliteCommits
 from parley_server.backends.sqlite.database import ChatDatabase
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.projections import SqliteProjections
@@ -93,27 +94,26 @@ def plant_early_answers() -> None:
     planted._commit = commit
 
 
-async def send(log: SqliteMessageLog, projections: SqliteProjections, channel_id: str) -> None:
-    """Append and project messages one by one for ever."""
-    await log.append(channel_id, 0, [Row(1, False, b"", b"1")], bytes(16))
-    await projections.apply(channel_id, [Event(channel_id, 1, 0, 1, "ann", "", b"", MADE)])
+async def send(commits: SqliteCommits, channel_id: str) -> None:
+    """Commit messages one by one for ever."""
+    made = Event(channel_id, 1, 0, 1, "ann", "", b"", MADE)
+    await commits.commit(channel_id, 0, [Row(1, False, b"", b"1")], [made], bytes(16))
     seq = 1
     while True:
         seq += 1
         row = Row(seq, True, b"d" * 32, f"{channel_id} {seq}".encode() * 20)
-        result = await log.append(channel_id, seq - 1, [row], bytes(16))
+        event = Event(channel_id, seq, seq - 1, 1, "ann", f"id {seq}", b"d" * 32, MessagePosted("hi"))
+        result = await commits.commit(channel_id, seq - 1, [row], [event], bytes(16))
         if not isinstance(result, Committed):
             raise RuntimeError(f"{result}")
         report(channel_id, seq)
-        event = Event(channel_id, seq, seq - 1, 1, "ann", f"id {seq}", b"d" * 32, MessagePosted("hi"))
-        await projections.apply(channel_id, [event])
 
 
 async def write_store(path: str) -> None:
     """Several senders, each on a channel of its own."""
     database = await ChatDatabase.open(path)
-    log, projections = SqliteMessageLog(database), SqliteProjections(database)
-    await asyncio.gather(*(send(log, projections, f"channel{number}") for number in range(SENDERS)))
+    commits = SqliteCommits(database, SqliteMessageLog(database), SqliteProjections(database))
+    await asyncio.gather(*(send(commits, f"channel{number}") for number in range(SENDERS)))
 
 
 def main() -> None:

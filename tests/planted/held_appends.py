@@ -11,23 +11,29 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parley_server.backends.sqlite.message_log import SqliteMessageLog
+from parley_server.backends.sqlite.commits import SqliteCommits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from parley_server.chat.event import Event
     from parley_server.ports.message_log import AppendResult, Row
 
 _hold = Path(json.loads(sys.argv[1])["data"]) / "HOLD"
-_append = SqliteMessageLog.append
+_commit = SqliteCommits.commit
 
 
-async def _held_append(
-    self: SqliteMessageLog, channel_id: str, expected_head: int, rows: Sequence[Row], batch_id: bytes
+async def _held_commit(
+    self: SqliteCommits,
+    channel_id: str,
+    expected_head: int,
+    rows: Sequence[Row],
+    events: Sequence[Event],
+    batch_id: bytes,
 ) -> AppendResult:
     while _hold.exists():  # noqa: ASYNC110 - the one who waits for is another process
         await asyncio.sleep(0.005)
-    return await _append(self, channel_id, expected_head, rows, batch_id)
+    return await _commit(self, channel_id, expected_head, rows, events, batch_id)
 
 
-SqliteMessageLog.append = _held_append  # type: ignore[method-assign]
+SqliteCommits.commit = _held_commit  # type: ignore[method-assign]

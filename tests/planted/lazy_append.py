@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parley_server.backends.sqlite import message_log
+from parley_server.backends.sqlite import commits
 
-_planted: Any = message_log
-_planted._AppendWrite.durable = False
+_planted: Any = commits
+_planted._CommitWrite.durable = False

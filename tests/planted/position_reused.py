@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
+
+from msgspec.structs import replace
 
 from parley_server.backends.memory.feed import MemoryFeed
 
@@ -21,7 +22,7 @@ async def _announce_there(self: Any, user_id: str, channel_id: str, **raised: in
         return position
     user = self._users[user_id]
     user.position = position - 1
-    user.entries[channel_id] = dataclasses.replace(user.entries[channel_id], position=position - 1)
+    user.entries[channel_id] = replace(user.entries[channel_id], position=position - 1)
     return position - 1
 
 

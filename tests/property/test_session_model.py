@@ -6,9 +6,9 @@ Each planted bug is found by the same machine.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from parley_server.backends.memory.feed import MemoryFeed
 from parley_server.backends.memory.message_log import MemoryMessageLog
@@ -346,7 +347,7 @@ def _gap_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _heads_taken_for_what_clients_have(monkeypatch: pytest.MonkeyPatch) -> None:
     def join(self: Session, start: Start) -> None:
-        honest(self, replace(start, unsure=()))
+        honest(self, dataclasses.replace(start, unsure=()))
 
     honest = Session.join
     monkeypatch.setattr(Session, "join", join)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from parley.chat.v1 import event_pb2
 from parley_server.chat import codec
@@ -180,12 +179,12 @@ def rewritten(seq: int, actor: str, body: EventBody) -> Callable[[ChangesHistory
 
 def diverged(history: ChangesHistory) -> None:
     view = history.ended[0].messages[5]
-    history.ended[0].messages[5] = msgspec.structs.replace(view, pin_seq=0)
+    history.ended[0].messages[5] = replace(view, pin_seq=0)
 
 
 def timeline_without_its_pins(history: ChangesHistory) -> None:
     channel = history.ended[0].channel
-    history.ended[0].timeline_channel = msgspec.structs.replace(channel, pins=[])
+    history.ended[0].timeline_channel = replace(channel, pins=[])
 
 
 def not_all_served(history: ChangesHistory) -> None:
@@ -213,7 +212,7 @@ def acknowledged_elsewhere(history: ChangesHistory) -> None:
 
 
 def acknowledged_and_gone(history: ChangesHistory) -> None:
-    history.asked.append(msgspec.structs.replace(history.asked[0], client_message_id="gone"))
+    history.asked.append(replace(history.asked[0], client_message_id="gone"))
     send = deepcopy(history.base.sends[0])
     send.client_message_id = "gone"
     history.base.sends.append(send)
@@ -235,7 +234,7 @@ def refused(history: ChangesHistory) -> None:
 
 
 def asked_otherwise(history: ChangesHistory) -> None:
-    history.asked[0] = msgspec.structs.replace(history.asked[0], text="something else")
+    history.asked[0] = replace(history.asked[0], text="something else")
 
 
 def written_twice(history: ChangesHistory) -> None:

@@ -37,8 +37,13 @@ class Flusher:
         """Flush it soon. Ask only if it is not `dirty` already."""
         connection.dirty = True
         if not self._waiting:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._soon)
         self._waiting.append(connection)
+
+    def _soon(self) -> None:
+        # Whatever this tick woke runs before the next one ends: an answer joins the event that it followed,
+        # and both go out in one write.
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []

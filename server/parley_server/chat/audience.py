@@ -6,17 +6,18 @@ ended it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from parley_server.chat.event import Event, MemberChange, MemberChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Audience:
+class Audience(msgspec.Struct, frozen=True):
     """`steady` users get the whole batch, except those in `passing`, who get just the events listed for them
     (by index).
     """

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import msgspec
 
 from parley_runtime.refusal import Refusal
-
-if TYPE_CHECKING:
-    from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
+from parley_server.chat.event import ChannelKind, HistoryVisibility, Role
 
 
-@dataclass(frozen=True, slots=True)
-class CreateChannel:
+class CreateChannel(msgspec.Struct, frozen=True):
     """Make the channel with `members` (the actor among them, each once). A group's actor becomes its owner.
 
     `client_channel_id` and `digest` are empty for direct channels, which need none: the pair is the identity.
@@ -28,8 +24,7 @@ class CreateChannel:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PostMessage:
+class PostMessage(msgspec.Struct, frozen=True):
     """Write a message. Its content has been checked and `digest` identifies it."""
 
     actor_id: str
@@ -43,8 +38,7 @@ class PostMessage:
     thread_root_seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EditMessage:
+class EditMessage(msgspec.Struct, frozen=True):
     """Replace the content of one's own message. Its content has been checked, and that one may see it."""
 
     actor_id: str
@@ -57,8 +51,7 @@ class EditMessage:
     mention_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteMessage:
+class DeleteMessage(msgspec.Struct, frozen=True):
     """Make a message a tombstone: one's own, or another's by role. The actor may see it."""
 
     actor_id: str
@@ -67,8 +60,7 @@ class DeleteMessage:
     target_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class React:
+class React(msgspec.Struct, frozen=True):
     """Put an emoji on a message that the actor may see, or take it off."""
 
     actor_id: str
@@ -79,8 +71,7 @@ class React:
     added: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(msgspec.Struct, frozen=True):
     """Pin a message that the actor may see to the channel, or unpin it."""
 
     actor_id: str
@@ -90,8 +81,7 @@ class Pin:
     pinned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Forbidden:
+class Forbidden(msgspec.Struct, frozen=True):
     """A write that must not be made now, for a reason that lies outside of the channel's state. If it was
     made before, its repeat is answered as the first try was, else with `refusal`.
     """
@@ -102,39 +92,34 @@ class Forbidden:
     refusal: Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class AddMembers:
+class AddMembers(msgspec.Struct, frozen=True):
     """Add users who exist; those already in the channel stay as they are."""
 
     actor_id: str
     user_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveMember:
+class RemoveMember(msgspec.Struct, frozen=True):
     """Remove one member; nobody to remove is fine."""
 
     actor_id: str
     user_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveChannel:
+class LeaveChannel(msgspec.Struct, frozen=True):
     """Take the actor out."""
 
     actor_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class JoinByInvite:
+class JoinByInvite(msgspec.Struct, frozen=True):
     """Make the actor a member by an invite."""
 
     actor_id: str
     invite_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetMemberRole:
+class SetMemberRole(msgspec.Struct, frozen=True):
     """Give a member another role."""
 
     actor_id: str
@@ -142,8 +127,7 @@ class SetMemberRole:
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
-class SetBan:
+class SetBan(msgspec.Struct, frozen=True):
     """Ban a user, member or not, or lift the ban."""
 
     actor_id: str
@@ -151,8 +135,7 @@ class SetBan:
     banned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateChannel:
+class UpdateChannel(msgspec.Struct, frozen=True):
     """Change settings; None leaves one as it is."""
 
     actor_id: str
@@ -162,15 +145,13 @@ class UpdateChannel:
     slow_mode_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteChannel:
+class DeleteChannel(msgspec.Struct, frozen=True):
     """End the channel for everybody."""
 
     actor_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class CreateInvite:
+class CreateInvite(msgspec.Struct, frozen=True):
     """Make an invite. `use_limit` 0 means: any number of times."""
 
     actor_id: str
@@ -181,16 +162,14 @@ class CreateInvite:
     use_limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeInvite:
+class RevokeInvite(msgspec.Struct, frozen=True):
     """Make an invite useless; none to revoke is fine."""
 
     actor_id: str
     invite_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class EraseAuthor:
+class EraseAuthor(msgspec.Struct, frozen=True):
     """The actor's account is being deleted: leave, pass ownership on, and make all one wrote tombstones."""
 
     actor_id: str
@@ -220,8 +199,7 @@ Command = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """The command holds, at the latest since `seq`: by events of its own, or by earlier ones when
     `duplicate`.
 

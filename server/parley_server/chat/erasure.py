@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.structs import replace
 
 from parley_server.chat import codec
 from parley_server.chat.event import AuthorErased, ChannelDeleted, Event, MessageDeleted

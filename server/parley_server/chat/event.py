@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 
 class ChannelKind(enum.IntEnum):
@@ -37,8 +38,7 @@ class MemberChange(enum.IntEnum):
     ROLE_CHANGED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePosted:
+class MessagePosted(msgspec.Struct, frozen=True):
     """Somebody wrote a message. `attributes` are sorted by key; seqs are 0 where there is none."""
 
     text: str
@@ -49,8 +49,7 @@ class MessagePosted:
     thread_root_seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MessageEdited:
+class MessageEdited(msgspec.Struct, frozen=True):
     """The author replaced the content of the message at `target_seq`."""
 
     target_seq: int
@@ -60,15 +59,13 @@ class MessageEdited:
     mention_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MessageDeleted:
+class MessageDeleted(msgspec.Struct, frozen=True):
     """The message at `target_seq` is a tombstone from here on."""
 
     target_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReactionChanged:
+class ReactionChanged(msgspec.Struct, frozen=True):
     """The actor put an emoji on the message at `target_seq`, or took it off. `count`: how many users have
     it there after this event.
     """
@@ -79,8 +76,7 @@ class ReactionChanged:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class PinChanged:
+class PinChanged(msgspec.Struct, frozen=True):
     """The message at `target_seq`, which `author_id` wrote, was pinned to the channel, or is so no more."""
 
     target_seq: int
@@ -88,8 +84,7 @@ class PinChanged:
     author_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MemberChanged:
+class MemberChanged(msgspec.Struct, frozen=True):
     """Somebody became a member, has another role (role set), or ceased to be one (role None).
 
     `invite_id` names the invite by which somebody joined; empty otherwise.
@@ -101,8 +96,7 @@ class MemberChanged:
     invite_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelChanged:
+class ChannelChanged(msgspec.Struct, frozen=True):
     """The channel's settings as they are after this event; `created` on the first event of the log."""
 
     created: bool
@@ -114,21 +108,18 @@ class ChannelChanged:
     slow_mode_seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelDeleted:
+class ChannelDeleted(msgspec.Struct, frozen=True):
     """The last event of a log: nobody is a member any more, and nothing before it is served."""
 
 
-@dataclass(frozen=True, slots=True)
-class BanChanged:
+class BanChanged(msgspec.Struct, frozen=True):
     """A user may not be a member, or may be one again. A banned member is removed by the next event."""
 
     user_id: str
     banned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InviteChanged:
+class InviteChanged(msgspec.Struct, frozen=True):
     """An invite was made, or revoked. `invite_id` is a digest of its code: nobody can join with it."""
 
     invite_id: str
@@ -137,8 +128,7 @@ class InviteChanged:
     use_limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorErased:
+class AuthorErased(msgspec.Struct, frozen=True):
     """Everything that this user wrote up to here is a tombstone: the account was deleted."""
 
     user_id: str
@@ -162,8 +152,7 @@ EventBody = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One numbered fact. `seq` is dense from 1; `message_no` counts the messages up to and including it.
 
     `digest` identifies the content that came with `client_message_id` (32 bytes; empty without one):

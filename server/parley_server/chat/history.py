@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from parley.chat.v1 import event_pb2
 from parley_runtime.refusal import channel_not_found, invalid_field

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from parley_runtime.refusal import Reason, Refusal, channel_not_found
 from parley_server.chat.command import (

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from parley_runtime.refusal import Reason, Refusal, Violation, invalid_field
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 ATTRIBUTES_LIMIT = 32
 ATTRIBUTE_KEY_LIMIT_BYTES = 64
@@ -34,12 +32,11 @@ def is_visible(character: str) -> bool:
     return character not in _BLANKS and unicodedata.category(character) not in _INVISIBLE_CATEGORIES
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What an author writes into a message, as the client sent it."""
 
     text: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = msgspec.field(default_factory=dict)
     mentions: Sequence[str] = ()
     mention_all: bool = False
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from parley_server.chat.channels import KnowsUsers
     from parley_server.chat.erasure import Eraser
     from parley_server.chat.fanout import Fanout
+    from parley_server.ports.commits import Commits
     from parley_server.ports.projections import Projections
 
 log = structlog.get_logger()
@@ -61,10 +62,11 @@ class OwnerLimits:
 
 @dataclass(frozen=True, slots=True)
 class OwnerPorts:
-    """What an owner works with. `new_batch_id` makes 16 random bytes."""
+    """What an owner works with. `new_batch_id` makes 16 bytes that no other attempt has."""
 
     log: MessageLog
     projections: Projections
+    commits: Commits
     fanout: Fanout
     clock: Clock
     new_batch_id: Callable[[], bytes]
@@ -127,13 +129,17 @@ class ChannelOwner:
         self._waiting.append(_Waiting(command, answer))
         return answer
 
+    @property
+    def mark_trails(self) -> bool:
+        """Whether more was announced than the log's mark says."""
+        return self._fanned > self._fanned_marked
+
     async def drain(self) -> None:
-        """Serve until nothing waits. Must not run twice at a time."""
+        """Serve until nothing waits. Must not run twice at a time. The mark may trail then."""
         while self._waiting:
             await self._serve()
             if self._fanned - self._fanned_marked >= self._limits.events_between_marks:
-                await self._mark_fanned()
-        await self._mark_fanned()
+                await self.mark_fanned()
 
     async def _serve(self) -> None:
         taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._limits.batch.rows))]
@@ -183,7 +189,6 @@ class ChannelOwner:
                 self._state = None
                 continue
             if await self._commit(batch, unsettled):
-                await self._ports.projections.apply(self.channel_id, batch.events)
                 await self._ports.eraser.erase_now(self.channel_id, batch.events)
                 await self._fan_out(state, batch)
                 await self._see_off_deleted(batch)
@@ -192,10 +197,14 @@ class ChannelOwner:
         raise StoreUnavailable(f"{self.channel_id}: other writers won {self._limits.tries} times")
 
     async def _commit(self, batch: Batch, unsettled: list[_Attempt]) -> bool:
-        """Whether the batch is in the log for certain. If not, decide again; it may be in `unsettled` now."""
+        """Whether the batch is in the log for certain, and projected. If not, decide again; it may be in
+        `unsettled` now.
+        """
         await self._mark_active()
         batch_id = self._ports.new_batch_id()
-        result = await self._ports.log.append(self.channel_id, batch.expected_head, batch.rows, batch_id)
+        result = await self._ports.commits.commit(
+            self.channel_id, batch.expected_head, batch.rows, batch.events, batch_id
+        )
         match result:
             case Committed():
                 return True
@@ -206,6 +215,7 @@ class ChannelOwner:
                 # again, since both attempts expect the same head and at most one can win.
                 attempt = _Attempt(batch_id, batch)
                 if await self._is_in_log(attempt):
+                    await self._ports.projections.apply(self.channel_id, batch.events)
                     return True
                 unsettled.append(attempt)
                 return False
@@ -310,14 +320,17 @@ class ChannelOwner:
             return
         self._fanned = batch.events[-1].seq
 
-    async def _mark_fanned(self) -> None:
-        if self._fanned > self._fanned_marked:
+    async def mark_fanned(self) -> None:
+        """Raise the log's mark to what was announced. It may go on trailing when the store fails: the next
+        owner announces some events once more, which is harmless.
+        """
+        fanned = self._fanned
+        if fanned > self._fanned_marked:
             try:
-                await self._ports.log.mark_fanned(self.channel_id, self._fanned)
+                await self._ports.log.mark_fanned(self.channel_id, fanned)
             except StoreUnavailable:
-                # The mark may trail: the next owner announces some events once more, which is harmless.
                 return
-            self._fanned_marked = self._fanned
+            self._fanned_marked = max(fanned, self._fanned_marked)
 
 
 def _unavailable() -> Refusal:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from parley.chat.v1 import event_pb2
 from parley_server.chat.message_view import edit_needed, show_edit, show_message

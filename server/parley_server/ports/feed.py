@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from parley_server.ports.positions import FeedCursor
 
@@ -13,8 +15,7 @@ WHOLE_FEED = 1_000_000
 """A limit beyond the number of channels that anybody has: all changes in one page."""
 
 
-@dataclass(frozen=True, slots=True)
-class FeedEntry:
+class FeedEntry(msgspec.Struct, frozen=True):
     """A channel in a user's feed: where its log ends and how far the user has read, as last announced."""
 
     channel_id: str

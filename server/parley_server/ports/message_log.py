@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -12,8 +14,7 @@ if TYPE_CHECKING:
 LARGEST_SEQ = 2**53 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One event as it is stored: `event` is the encoded `parley.chat.v1.Event`, `digest` its content's
     identity.
 

@@ -7,8 +7,10 @@ keeps them: it shares no code with the owner, so that a fault there cannot hide 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec

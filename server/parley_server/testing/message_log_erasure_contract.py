@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parley_server.ports.message_log import Committed, LogPage
 from parley_server.testing.message_log_suite import EVERYTHING, MessageLogSuite, batch_id, row, rows
@@ -44,7 +45,10 @@ class MessageLogErasureContract(MessageLogSuite):
             await log.append("a", 0, batch, batch_id(1))
             await log.append("b", 0, rows(1, 6), batch_id(2))
             await log.mark_fanned("a", 4)
-            erased = [replace(batch[1], event=b""), replace(batch[2], event=b"longer than it was before")]
+            erased = [
+                replace(batch[1], event=b""),
+                replace(batch[2], event=b"longer than it was before"),
+            ]
             await log.erase("a", erased)
             now = (batch[0], *erased, *batch[3:])
             log = await self.reopen(log)
@@ -77,7 +81,13 @@ class MessageLogErasureContract(MessageLogSuite):
             )
             assert await log.pick("a", range(9)) == tuple(batch)
             # Those that fit are erased all the same.
-            await log.erase("a", [replace(batch[0], digest=b"another"), replace(batch[2], event=b"")])
+            await log.erase(
+                "a",
+                [
+                    replace(batch[0], digest=b"another"),
+                    replace(batch[2], event=b""),
+                ],
+            )
             assert await log.pick("a", (3,)) == (replace(batch[2], event=b""),)
 
     async def test_erasing_and_appending_do_not_disturb_one_another(self) -> None:

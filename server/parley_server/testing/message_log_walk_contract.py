@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from parley_server.ports.message_log import Committed, Conflict, LogPage, Row
 from parley_server.testing.message_log_suite import MessageLogSuite, batch_id, row

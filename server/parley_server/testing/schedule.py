@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from parley_runtime.refusal import Reason, Refusal
+from parley_server.backends.separate_commits import SeparateCommits
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.batch import BatchLimits
 from parley_server.chat.channel_state import ChannelLimits
@@ -256,6 +257,7 @@ class Schedule:
         ports = OwnerPorts(
             log,
             projections,
+            SeparateCommits(log, projections),
             NodeFanout(self._store, number),
             clock,
             self._new_batch_id,
@@ -269,7 +271,7 @@ class Schedule:
         return self._batches.to_bytes(16, "big")
 
     def _run(self, node: _Node) -> None:
-        node.running = node.owner.drain()
+        node.running = _serve(node.owner)
         self._advance(node, lambda running: running.send(None))
 
     def _answer(self, node: _Node, result: Any) -> None:
@@ -388,6 +390,11 @@ def first_violations(
         if found:
             return seed, found
     return None
+
+
+async def _serve(owner: ChannelOwner) -> None:
+    await owner.drain()
+    await owner.mark_fanned()
 
 
 def _end(node: _Node) -> None:

@@ -179,7 +179,7 @@ def test_making_it_again() -> None:
 
 
 def _fields(command: CreateChannel) -> dict[str, Any]:
-    return {name: getattr(command, name) for name in CreateChannel.__slots__}
+    return {name: getattr(command, name) for name in CreateChannel.__struct_fields__}
 
 
 def test_a_repeat_gets_the_first_place() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_server.backends.memory.feed import MemoryFeed
 from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.projections import MemoryProjections
+from parley_server.backends.separate_commits import SeparateCommits
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.batch import BatchLimits
 from parley_server.chat.command import (
@@ -105,6 +107,7 @@ class Node:
         ports = OwnerPorts(
             log,
             projections,
+            SeparateCommits(log, projections),
             self.fanout,
             StillClock(),
             lambda: id(self).to_bytes(8, "big") + next(numbers).to_bytes(8, "big"),
@@ -116,6 +119,7 @@ class Node:
     async def do(self, *commands: Command) -> list[Any]:
         answers = [self.owner.enqueue(command) for command in commands]
         await self.owner.drain()
+        await self.owner.mark_fanned()
         return [answer.exception() or answer.result() for answer in answers]
 
 
@@ -327,6 +331,7 @@ class TestOwners:
         ports = OwnerPorts(
             log,
             projections,
+            SeparateCommits(log, projections),
             Announcements(),
             StillClock(),
             lambda: next(numbers).to_bytes(16, "big"),
@@ -371,3 +376,57 @@ class TestOwners:
         with pytest.raises(Refusal) as refused:
             owners.submit("c", post("ann", 2))
         assert refused.value.reason is Reason.NODE_STOPPING
+
+    async def test_a_channel_is_served_until_it_is_quiet(self, log: LateLog) -> None:
+        """The mark follows then, not with each command; a busy channel may be over the bound, a quiet one
+        not. Planted: without the sweep the channels stayed for ever; letting them go at the first sweep, with
+        commands since, marked after each.
+        """
+        owners = self.make(log, channels_limit=0, quiet_seconds=3600)
+        await owners.submit("c", CREATE)
+        for number in range(1, 4):
+            owners._sweep()
+            await owners.submit("c", post("ann", number))
+        assert await log.fanned("c") == 0
+        assert len(owners) == 1
+        owners._sweep()
+        owners._sweep()
+        async with asyncio.timeout(10):
+            while len(owners):  # noqa: ASYNC110 - owners tell nobody that a channel was let go
+                await asyncio.sleep(0)
+        assert await log.fanned("c") == 7
+        assert (await owners.submit("c", post("ann", 4))).seq == 8
+        await owners.stop()
+
+    async def test_stopping_marks_what_was_announced(self, log: LateLog) -> None:
+        """Also while the channels are still waited with. Planted: without rousing them stopping never
+        ended.
+        """
+        owners = self.make(log, quiet_seconds=3600)
+        for number in range(3):
+            await owners.submit(f"c{number}", CREATE)
+        async with asyncio.timeout(10):
+            await owners.stop()
+        assert [await log.fanned(f"c{number}") for number in range(3)] == [4, 4, 4]
+
+    async def test_commands_that_come_while_the_mark_is_written_are_served(self, log: LateLog) -> None:
+        """The channel is about to be let go. Planted: returning without another look left the command
+        without an answer until the next one.
+        """
+        owners = self.make(log, quiet_seconds=0.01)
+        await owners.submit("c", CREATE)
+        original = log.mark_fanned
+        answers: list[asyncio.Future[Done]] = []
+
+        async def mark_fanned(channel_id: str, seq: int) -> None:
+            await original(channel_id, seq)
+            if len(answers) < 5:
+                answers.append(owners.submit("c", post("ann", len(answers) + 1)))
+                await asyncio.sleep(0)
+
+        log.mark_fanned = mark_fanned  # type: ignore[method-assign]
+        async with asyncio.timeout(10):
+            while len(answers) < 5:  # noqa: ASYNC110 - the timer of the owners decides when
+                await asyncio.sleep(0.01)
+            assert [(await answer).seq for answer in answers] == [5, 6, 7, 8, 9]
+        await owners.stop()

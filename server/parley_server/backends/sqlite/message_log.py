@@ -37,7 +37,7 @@ class SqliteMessageLog:
 
     def __init__(self, database: ChatDatabase) -> None:
         self._database = database
-        self._append = _AppendWrite()
+        self.append_write = AppendWrite()
         self._erase = _EraseWrite()
         self._mark_fanned = _MarkFannedWrite()
         self._mark_active = _MarkActiveWrite()
@@ -51,22 +51,11 @@ class SqliteMessageLog:
         undone. A failure of COMMIT itself answers Unknown: the log file may already hold the rows, and a
         restart would find them.
         """
-        if not rows:
-            raise ValueError("append needs at least one row")
-        size_bytes = 0
-        seq = expected_head
-        for row in rows:
-            seq += 1
-            if row.seq != seq:
-                raise ValueError(f"rows must be dense: expected seq {seq}, got {row.seq}")
-            size_bytes += len(row.event)
-        if seq > LARGEST_SEQ:
-            raise ValueError(f"a channel holds at most {LARGEST_SEQ} events")
         return await self._database.write(
-            self._append,
+            self.append_write,
             (channel_id, expected_head, rows, batch_id),
             rows=len(rows),
-            size_bytes=size_bytes,
+            size_bytes=check_dense(expected_head, rows),
             sheddable=True,
         )
 
@@ -128,6 +117,24 @@ class SqliteMessageLog:
         return await self._database.read(_active, slot, since_minute)
 
 
+def check_dense(expected_head: int, rows: Sequence[Row]) -> int:
+    """The bytes of the rows' events. Raises ValueError when `rows` is empty or not dense from
+    `expected_head + 1`.
+    """
+    if not rows:
+        raise ValueError("append needs at least one row")
+    size_bytes = 0
+    seq = expected_head
+    for row in rows:
+        seq += 1
+        if row.seq != seq:
+            raise ValueError(f"rows must be dense: expected seq {seq}, got {row.seq}")
+        size_bytes += len(row.event)
+    if seq > LARGEST_SEQ:
+        raise ValueError(f"a channel holds at most {LARGEST_SEQ} events")
+    return size_bytes
+
+
 @dataclass(slots=True)
 class _Log:
     key: int
@@ -151,7 +158,7 @@ _RAISE_FANNED: Final = RowsStatement(
 )
 
 
-class _AppendWrite(Write[tuple[str, int, "Sequence[Row]", bytes], AppendResult]):
+class AppendWrite(Write[tuple[str, int, "Sequence[Row]", bytes], AppendResult]):
     """Compare and append. Heads of busy channels are cached; the tables compare them again."""
 
     def __init__(self) -> None:

@@ -33,15 +33,15 @@ class SqliteProjections:
 
     def __init__(self, database: ChatDatabase) -> None:
         self._database = database
-        self._apply = ApplyWrite()
+        self.apply_write = ApplyWrite()
         self._erasure_done = ErasureDoneWrite()
-        self._clear = ClearWrite(self._apply)
+        self._clear = ClearWrite(self.apply_write)
 
     async def apply(self, channel_id: str, events: Sequence[Event]) -> None:
         """See Projections. Raises ValueError for events that no log can hold in this order, and
         StoreUnavailable.
         """
-        await self._database.write(self._apply, (channel_id, events), rows=len(events))
+        await self._database.write(self.apply_write, (channel_id, events), rows=len(events))
 
     async def watermark(self, channel_id: str) -> int:
         """See Projections."""
