@@ -16,12 +16,14 @@ class Metrics:
         self.call_seconds = Histogram(
             "parley_call_seconds", "Time to answer a unary call.", ("method",), registry=self.registry
         )
-        self.stream_requests = Counter(
+        self._stream_requests = Counter(
             "parley_stream_requests",
             "Requests answered on streams.",
             ("request", "code"),
             registry=self.registry,
         )
+        # Looking a label up costs more than counting it.
+        self._by_request: dict[tuple[str, str], Counter] = {}
         self.streams_open = Gauge("parley_streams_open", "Open streams.", registry=self.registry)
         self.streams_ended = Counter(
             "parley_streams_ended", "Streams ended by the server.", ("reason",), registry=self.registry
@@ -38,3 +40,10 @@ class Metrics:
             "parley_events_delivered", "Events handed to sessions.", registry=self.registry
         )
         self.frames_sent = Counter("parley_frames_sent", "Frames written to streams.", registry=self.registry)
+
+    def count_stream_request(self, request: str, code: str) -> None:
+        """A request on a stream was answered."""
+        counter = self._by_request.get((request, code))
+        if counter is None:
+            counter = self._by_request[request, code] = self._stream_requests.labels(request, code)
+        counter.inc()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from parley.chat.v1 import stream_pb2
+from parley_runtime.eager import Ended, Rest, begin
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import status_of
 from parley_server.api.chat import change_made, sent_message
@@ -18,8 +20,10 @@ from parley_server.ports.message_log import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from parley.chat.v1 import message_requests_pb2
     from parley_server.accounts.caller import Caller
     from parley_server.api.stream_services import StreamServices
+    from parley_server.chat.command import Done
     from parley_server.ports.positions import FeedCursor
 
 log = structlog.get_logger()
@@ -55,7 +59,17 @@ class StreamRequests:
     acknowledged here.
     """
 
-    __slots__ = ("_asker", "_caller", "_kept", "_sending", "_services", "_tasks", "acknowledged")
+    __slots__ = (
+        "_asker",
+        "_caller",
+        "_cancelled",
+        "_kept",
+        "_queued",
+        "_sending",
+        "_services",
+        "_tasks",
+        "acknowledged",
+    )
 
     def __init__(self, services: StreamServices, caller: Caller, asker: Asker) -> None:
         self._services = services
@@ -64,13 +78,16 @@ class StreamRequests:
         # None where nothing is served, as on an idle stream, and before the first message is sent.
         self._tasks: set[asyncio.Task[None]] | None = None
         self._sending: asyncio.Lock | None = None
+        # Messages that wait for their commit without a task.
+        self._queued = 0
+        self._cancelled = False
         self._kept: FeedCursor | None = None
         self.acknowledged = ""
 
     @property
     def in_flight(self) -> int:
         """Requests that wait for their answers."""
-        return len(self._tasks) if self._tasks else 0
+        return self._queued + (len(self._tasks) if self._tasks else 0)
 
     def submit(self, request: stream_pb2.ConnectRequest, size_bytes: int) -> None:
         """Serve the request; its reply may come after those of later ones."""
@@ -85,21 +102,68 @@ class StreamRequests:
             )
         elif size_bytes > limits.request_bytes:
             self._refuse(request, too_large(size_bytes, limits.request_bytes))
+        elif self._tasks is None and request.WhichOneof("request") == "send_message":
+            self._send(request)
         else:
-            task = asyncio.get_running_loop().create_task(self._answer(request))
-            if self._tasks is None:
-                self._tasks = set()
-            self._tasks.add(task)
-            task.add_done_callback(self._answered)
+            self._serve_in_task(request)
 
     def cancel(self) -> None:
         """Answer nothing any more. What was handed to a channel is written all the same."""
+        self._cancelled = True
         for task in self._tasks or ():
             task.cancel()
 
+    # A message, when nothing comes before it: nearly always it can be queued at once, and no task is needed.
+
+    def _send(self, request: stream_pb2.ConnectRequest) -> None:
+        try:
+            begun = begin(self._queue(request.send_message))
+        except Exception as error:
+            self._reply(request.request_id, "send_message", error=error)
+            return
+        if isinstance(begun, Ended):
+            self._queued += 1
+            begun.result.add_done_callback(partial(self._sent, request.request_id))
+        else:
+            # It asks a store first.
+            self._serve_in_task(request, begun)
+
+    async def _queue(self, message: message_requests_pb2.SendMessageRequest) -> asyncio.Future[Done]:
+        # One after the other up to the queue of the channel, so messages keep their order.
+        async with self._in_turn():
+            await self._services.rates.take("send", self._caller.user_id)
+            return await self._services.calls.post(self._caller, message)
+
+    def _sent(self, request_id: int, done: asyncio.Future[Done]) -> None:
+        self._queued -= 1
+        if self._cancelled or done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            reply = stream_pb2.Reply(request_id=request_id, send_message=sent_message(done.result()))
+            self._services.metrics.count_stream_request("send_message", "OK")
+            self._asker.reply(reply)
+        else:
+            self._reply(request_id, "send_message", error=error)
+        if not self.in_flight:
+            self._asker.answered_all()
+
+    # Everything else
+
+    def _serve_in_task(
+        self,
+        request: stream_pb2.ConnectRequest,
+        queueing: Rest[asyncio.Future[Done]] | None = None,
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(request, queueing))
+        if self._tasks is None:
+            self._tasks = set()
+        self._tasks.add(task)
+        task.add_done_callback(self._answered)
+
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._forget(task)
-        if self._tasks is None and not task.cancelled():
+        if not self.in_flight and not task.cancelled():
             self._asker.answered_all()
 
     def _forget(self, task: asyncio.Task[None]) -> None:
@@ -107,39 +171,34 @@ class StreamRequests:
             self._tasks.discard(task)
             self._tasks = self._tasks or None
 
-    async def _answer(self, request: stream_pb2.ConnectRequest) -> None:
+    async def _answer(
+        self,
+        request: stream_pb2.ConnectRequest,
+        queueing: Rest[asyncio.Future[Done]] | None,
+    ) -> None:
         kind = request.WhichOneof("request") or ""
         reply = stream_pb2.Reply(request_id=request.request_id)
-        code = "OK"
+        failure = None
         try:
-            await self._serve(request, kind, reply)
-        except Refusal as refusal:
-            code = refusal.reason.code.name
-            reply.error.CopyFrom(status_of(refusal))
-        except StoreUnavailable as error:
-            code = "UNAVAILABLE"
-            reply.error.CopyFrom(status_of(store_unavailable(kind, error)))
+            if kind == "send_message":
+                done = await (queueing or self._queue(request.send_message))
+                reply.send_message.CopyFrom(sent_message(await done))
+            else:
+                await self._serve(request, kind, reply)
         except Exception as error:
-            code = "INTERNAL"
-            error_id = self._services.new_error_id()
-            log.error("stream request failed", request=kind, error_id=error_id, exc_info=error)
-            text = f"The server failed. Report this id to its operators: {error_id}"
-            reply.error.CopyFrom(status_of(Refusal(Reason.INTERNAL, text)))
-        self._services.metrics.stream_requests.labels(kind, code).inc()
+            failure = error
         # Who reads the reply may send the next request before this task is quite through.
         if (task := asyncio.current_task()) is not None:
             self._forget(task)
-        self._asker.reply(reply)
+        if failure is None:
+            self._services.metrics.count_stream_request(kind, "OK")
+            self._asker.reply(reply)
+        else:
+            self._reply(request.request_id, kind, error=failure)
 
     async def _serve(self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply) -> None:
         caller, services = self._caller, self._services
         match kind:
-            case "send_message":
-                # One after the other up to the queue of the channel, so messages keep their order.
-                async with self._in_turn():
-                    await services.rates.take("send", caller.user_id)
-                    done = await services.calls.post(caller, request.send_message)
-                reply.send_message.CopyFrom(sent_message(await done))
             case (
                 "edit_message"
                 | "delete_message"
@@ -195,10 +254,20 @@ class StreamRequests:
         return self._sending
 
     def _refuse(self, request: stream_pb2.ConnectRequest, refusal: Refusal) -> None:
-        self._services.metrics.stream_requests.labels(
-            request.WhichOneof("request") or "", refusal.reason.code.name
-        ).inc()
-        self._asker.reply(stream_pb2.Reply(request_id=request.request_id, error=status_of(refusal)))
+        self._reply(request.request_id, request.WhichOneof("request") or "", error=refusal)
+
+    def _reply(self, request_id: int, kind: str, *, error: BaseException) -> None:
+        if isinstance(error, Refusal):
+            refusal = error
+        elif isinstance(error, StoreUnavailable):
+            refusal = store_unavailable(kind, error)
+        else:
+            error_id = self._services.new_error_id()
+            log.error("stream request failed", request=kind, error_id=error_id, exc_info=error)
+            text = f"The server failed. Report this id to its operators: {error_id}"
+            refusal = Refusal(Reason.INTERNAL, text)
+        self._services.metrics.count_stream_request(kind, refusal.reason.code.name)
+        self._asker.reply(stream_pb2.Reply(request_id=request_id, error=status_of(refusal)))
 
 
 def _bearer(token: str) -> Mapping[str, str]:
