@@ -11,6 +11,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from parley_wire.credentials import tls_server_credentials
 from parley_wire.options import ServerOptions
 from parley_wire.server import Server
@@ -49,4 +51,6 @@ async def serve(address: str, certificate_file: str = "", key_file: str = "") ->
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(*sys.argv[1:]))
+    # As nodes do; servers inside the tests run on asyncio's own loop.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(*sys.argv[1:]))
