@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from parley_wire.connection import Connection
+from parley_wire.frames import HEAD_BYTES, LARGEST_WINDOW
+from parley_wire.sender import Sender
 from parley_wire.testing import fuzz
 
 if TYPE_CHECKING:
     from parley_wire.stream import Stream
 
-# The corpus: always the same cases, so that what they reach stays reached.
-CORPUS = range(10_000, 10_300)
+# The corpus: always the same cases, so that what they reach stays reached. The last ones found something: a
+# second RST_STREAM on one stream, at once or after its end was forgotten.
+CORPUS = (*range(10_000, 10_300), 340, 104_000_315, 107_006_157, 109_007_217, 112_004_578)
 
 
 def test_a_short_run() -> None:
@@ -21,6 +24,7 @@ def test_a_short_run() -> None:
     report = fuzz.fuzz(0, 60_000, seconds=8.0)
     assert report.frames >= 5_000
     assert report.past_settings >= 0.6 * report.frames
+    assert report.frames / report.cases > 30
     assert report.events > report.frames / 10
 
 
@@ -41,4 +45,34 @@ def test_a_planted_leak_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Connection, "forget", leaky)
     with pytest.raises(fuzz.FuzzFailure, match=r"seed \d+: FuzzFailure: broken: "):
+        fuzz.fuzz(0, 60_000, seconds=8.0)
+
+
+def test_a_planted_silence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that forgets streams whose window opens again never sends what waits: caught at the end of a
+    polite conversation.
+    """
+    monkeypatch.setattr(Sender, "stream_window_opened", deaf)
+    with pytest.raises(fuzz.FuzzFailure, match="what waits goes once it may"):
+        fuzz.fuzz(0, 60_000, seconds=8.0)
+
+
+def deaf(self: Sender, stream: Stream, increment: int) -> bool:
+    """It counts, and does no more."""
+    stream.send_window += increment
+    return stream.send_window <= LARGEST_WINDOW
+
+
+def test_a_planted_overrun_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that minds the connection's window but not a stream's: caught by who looks at the output."""
+
+    def at_once(self: Sender, stream: Stream, frame: bytes) -> bool:
+        size = len(frame) - HEAD_BYTES
+        self.window -= size
+        stream.send_window -= size
+        self.out.append(frame)
+        return True
+
+    monkeypatch.setattr(Sender, "data_frame", at_once)
+    with pytest.raises(fuzz.FuzzFailure, match="more data than a window takes"):
         fuzz.fuzz(0, 60_000, seconds=8.0)

@@ -81,6 +81,8 @@ class OutputJudge:
         self._tables: deque[int] = deque()
         self._ended: set[int] = set()
         self._reset: set[int] = set()
+        # Reset so long ago that the connection does not know any more.
+        self._forgotten: set[int] = set()
 
     def opened(self, stream_id: int) -> None:
         """A stream is open."""
@@ -100,6 +102,10 @@ class OutputJudge:
         """The peer sent SETTINGS."""
         self._tables.append(self._table_bytes)
 
+    def trimmed(self) -> None:
+        """The connection forgot how streams ended."""
+        self._forgotten |= self._reset
+
     def window_opened(self, stream_id: int, increment: int) -> None:
         """The peer takes more."""
         if stream_id == 0:
@@ -111,6 +117,9 @@ class OutputJudge:
         """What is wrong with a frame that was written; "" for nothing. `windows`: they are known exactly."""
         stream_id = frame.stream_id
         if stream_id and stream_id in self._reset:
+            # Section 5.4.2: another reset is allowed long after the first, and nothing else.
+            if frame.kind == frames.RST_STREAM and stream_id in self._forgotten:
+                return ""
             return f"frame {frame.kind} follows RST_STREAM"
         if frame.kind == frames.RST_STREAM:
             self._reset.add(stream_id)
@@ -411,6 +420,7 @@ class Case:
             sender.end(stream, _TRAILERS)
         elif way == 11 and rand.random() < 0.1:
             core.trim()
+            self.judge.trimmed()
 
     def _write(self) -> None:
         sender = self.core.sender
