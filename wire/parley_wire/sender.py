@@ -117,10 +117,9 @@ class Sender:
             self.pump()
         if stream.queue is not None:
             return False
-        if stream.blocked:
-            # It was never told to wait.
-            stream.blocked = False
-            self.drained.remove(stream)
+        # It all went, and the owner was never told to wait.
+        stream.blocked = False
+        self.drained.remove(stream)
         return True
 
     def end(self, stream: Stream, trailers: bytes) -> None:

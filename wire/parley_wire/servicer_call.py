@@ -215,10 +215,10 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._send_headers(tuple(initial_metadata))
 
     def _send_headers(self, metadata: Metadata) -> None:
-        self._headers_sent = True
         block = BASIC_HEADERS
         if metadata or self._encoding != "identity":
             block = headers_block(metadata, self._encoding)
+        self._headers_sent = True
         if not self._stream.closed:
             self._connection.core.sender.headers(self._stream, block, end_stream=False)
             self._connection.schedule()
