@@ -13,11 +13,9 @@ import pytest
 import parley_wire
 from parley_wire import CallFailed, Channel, ChannelOptions, frames
 from parley_wire.backoff import Backoff
-from parley_wire.headers import encode
 from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
 from parley_wire.testing.echo_service import SERVICE, EchoService
-from parley_wire.testing.peer import message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -254,71 +252,6 @@ async def test_a_server_that_says_nothing() -> None:
             grpc.StatusCode.UNAVAILABLE,
             "the server does not answer",
         )
-    server.close()
-    await server.wait_closed()
-
-
-ANSWERS = {
-    "an HTTP page": (
-        frames.headers(1, encode([(b":status", b"503")]), end_stream=True),
-        grpc.StatusCode.UNAVAILABLE,
-    ),
-    "another content": (
-        frames.headers(1, encode([(b":status", b"200"), (b"content-type", b"text/html")]), end_stream=False),
-        grpc.StatusCode.UNKNOWN,
-    ),
-    "no trailers": (
-        frames.headers(
-            1, encode([(b":status", b"200"), (b"content-type", b"application/grpc")]), end_stream=False
-        )
-        + frames.frame(frames.DATA, frames.END_STREAM, 1, message(b"x")),
-        grpc.StatusCode.INTERNAL,
-    ),
-    "no status": (
-        frames.headers(
-            1, encode([(b":status", b"200"), (b"content-type", b"application/grpc")]), end_stream=True
-        ),
-        grpc.StatusCode.UNKNOWN,
-    ),
-    "reset": (frames.rst_stream(1, 8), grpc.StatusCode.CANCELLED),
-    "gone away": (frames.goaway(0, 0, b"bye"), grpc.StatusCode.UNAVAILABLE),
-    "nonsense": (b"x" * 100, grpc.StatusCode.UNAVAILABLE),
-    "cut message": (
-        frames.headers(
-            1, encode([(b":status", b"200"), (b"content-type", b"application/grpc")]), end_stream=False
-        )
-        + frames.frame(frames.DATA, 0, 1, b"\0\0\0\0\x05h")
-        + frames.headers(1, encode([(b"grpc-status", b"0")]), end_stream=True),
-        grpc.StatusCode.INTERNAL,
-    ),
-    "no message": (
-        frames.headers(
-            1,
-            encode([(b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-status", b"0")]),
-            end_stream=True,
-        ),
-        grpc.StatusCode.INTERNAL,
-    ),
-}
-
-
-@pytest.mark.parametrize(("answer", "code"), ANSWERS.values(), ids=ANSWERS.keys())
-async def test_what_a_server_may_answer(answer: bytes, code: grpc.StatusCode) -> None:
-    """Every end has a status (gRPC over HTTP/2, "Errors")."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(frames.settings(()))
-        data = b""
-        while UNARY.encode() not in data:
-            data += await reader.read(10_000)
-        writer.write(answer)
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with Channel(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as channel:
-        assert (await failure(channel.unary(UNARY, b"hi", timeout=5))).code is code
     server.close()
     await server.wait_closed()
 

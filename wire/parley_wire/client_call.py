@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
@@ -75,23 +75,20 @@ class ClientCall:
 
     async def write(self, message: bytes) -> None:
         """Send one message; returns once it is on its way. Raises CallFailed when the call is over."""
+        if not self._takes_more:
+            self._raise_over()
         if not self.send(message):
-            if self._failure is not None:
-                raise self._failure
-            if self._ended:
-                raise CallFailed(grpc.StatusCode.INTERNAL, "the call is over: nobody reads what is written")
             if self._room is None:
                 self._room = self._connection.loop.create_future()
             await self._room
-            if self._failure is not None:
-                raise self._failure
+            if self._ended:
+                self._raise_over()
 
     def send(self, message: bytes) -> bool:
         """Send without waiting. The bytes are taken unless the call is over; False says to wait with more."""
-        stream = self._stream
-        if self._ended or stream.local_closed or stream.ending is not None:
+        if not self._takes_more:
             return False
-        taken = self._connection.core.sender.data(stream, prefixed(message))
+        taken = self._connection.core.sender.data(self._stream, prefixed(message))
         self._connection.schedule()
         return taken
 
@@ -231,6 +228,16 @@ class ClientCall:
         self._stream.owner = None
 
     # Inside
+
+    @property
+    def _takes_more(self) -> bool:
+        stream = self._stream
+        return not (self._ended or stream.local_closed or stream.ending is not None)
+
+    def _raise_over(self) -> NoReturn:
+        if self._failure is not None:
+            raise self._failure
+        raise CallFailed(grpc.StatusCode.INTERNAL, "the call is over: nobody reads what is written")
 
     def _deadline_passed(self) -> None:
         self._deadline = None
