@@ -13,6 +13,7 @@ import pytest
 from parley_wire import frames
 from parley_wire.errors import ErrorCode
 from parley_wire.limits import Limits
+from parley_wire.settings import INITIAL_WINDOW_SIZE
 from parley_wire.testing.echo_client import call, unary_of
 from parley_wire.testing.echo_service import SERVICE, EchoService
 from parley_wire.testing.eventually import until
@@ -73,6 +74,34 @@ async def test_unfinished_messages_of_all_calls(start_server: StartServer) -> No
         peer.body(1, message(b"x" * 20_000)[10_000:], end_stream=True)
         await peer.trailers(1)
     assert server.partial_bytes == 0
+
+
+async def test_bytes_that_wait_on_all_connections(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of three holds less than it may; together it is too much. The one that holds the most is closed,
+    and the others get all of theirs. Planted: with windows that open byte by byte nothing ever ended this.
+    """
+    options = quick_options(held_bytes=600_000)
+    server, address = await start_server(EchoService().add_to, options=options)
+    async with contextlib.AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(SocketPeer(address)) for _ in range(3)]
+        for peer, size in zip(peers, (100_000, 200_000, 400_000), strict=True):
+            peer.shake_hands(((INITIAL_WINDOW_SIZE, 10),))
+            peer.request(1, "Unary")
+            peer.body(1, message(f"large:{size}".encode()), end_stream=True)
+            await peer.until(frames.DATA, 1)
+            with contextlib.suppress(ConnectionError):
+                peer.write(frames.window_update(1, 1))
+        await peers[2].until_closed()
+        for peer, size in zip(peers[:2], (100_000, 200_000), strict=True):
+            peer.write(frames.window_update(1, 10_000_000), frames.window_update(0, 10_000_000))
+            left = size + 5 - 10
+            while left > 0:
+                left -= len((await peer.until(frames.DATA, 1)).payload)
+            await peer.trailers(1)
+    assert "bytes wait on it" in caplog.text
+    await until(lambda: server.calls == 0)
 
 
 async def test_headers_that_are_too_large(start_server: StartServer) -> None:

@@ -183,6 +183,11 @@ class Connection:
             and self.streams.highest_local < frames.LARGEST_STREAM_ID - 2
         )
 
+    @property
+    def held_bytes(self) -> int:
+        """What waits here for the peer to take it, or for handlers to read it."""
+        return self.sender.queued_bytes + self.unread_bytes
+
     def consumed(self, stream: Stream, size_bytes: int) -> None:
         """Bytes of a DataReceived are done with: let the peer send as many again."""
         size_bytes = min(size_bytes, stream.unread_bytes)

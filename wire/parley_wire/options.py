@@ -18,6 +18,9 @@ class ServerOptions:
     partial_messages_bytes: int = 256 * 1024 * 1024
     """Bytes of unfinished request messages of all calls. The call that passes it ends with
     RESOURCE_EXHAUSTED."""
+    held_bytes: int = 512 * 1024 * 1024
+    """Bytes that wait on all connections, for peers that do not take them or for handlers that do not read.
+    Beyond it the connections that hold the most are closed."""
     concurrent_calls: int | None = None
     """Calls at a time, half-sent ones included. One more ends with RESOURCE_EXHAUSTED. None: no bound beyond
     those of the connections."""

@@ -238,9 +238,11 @@ class Server(grpc.aio.Server):
         while True:
             await asyncio.sleep(self.options.sweep_seconds)
             now = self.loop.time()
+            held = 0
             for number, connection in enumerate(list(self._connections)):
                 try:
                     connection.check(now)
+                    held += connection.core.held_bytes
                 except Exception:
                     # A defect of ours or of a handler: times are looked after for all the others.
                     log.exception("a connection failed")
@@ -248,12 +250,23 @@ class Server(grpc.aio.Server):
                 if number % _SWEEP_AT_ONCE == _SWEEP_AT_ONCE - 1:
                     # Others have their turn: thousands of connections take milliseconds.
                     await asyncio.sleep(0)
+            if held > self.options.held_bytes:
+                self._close_largest(held)
             limit = self.options.request_seconds
             for call, since in list(self._awaited.items()):
                 if now - since <= limit:
                     break
                 self.request_over(call)
                 call.give_up_waiting()
+
+    def _close_largest(self, held: int) -> None:
+        """Each stream and each connection has its bounds; together they may still hold too much."""
+        holding = sorted(self._connections, key=lambda connection: connection.core.held_bytes)
+        while held > self.options.held_bytes and holding:
+            worst = holding.pop()
+            held -= worst.core.held_bytes
+            log.warning("connection of %s closed: %d bytes wait on it", worst.peer, worst.core.held_bytes)
+            worst.abort()
 
     async def _until_quiet(self) -> None:
         """Until no connection has a call, or the grace is over."""
