@@ -155,6 +155,8 @@ def _target_line(target: Target) -> str:
 def _number(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
+    if 0 < value < 0.2:
+        return f"{value:.3f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

@@ -13,12 +13,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"syscall"
 )
 
 func main() {
+	// Ctrl-C is for the one who gives the orders; this process ends with its input.
+	signal.Ignore(os.Interrupt)
 	runtime.LockOSThread()
 	debug.SetGCPercent(800)
 	if err := serve(); err != nil {

@@ -7,6 +7,7 @@ import gc
 import importlib
 import json
 import logging
+import signal
 import sys
 from typing import Any
 
@@ -91,6 +92,8 @@ async def main(name: str) -> None:
 
 
 if __name__ == "__main__":
+    # Ctrl-C is for the one who gives the orders; this process ends with its input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # As a node does; which threshold a node has is said by the one who starts this.
     gc.set_threshold(int(sys.argv[2]), 20, 100)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
