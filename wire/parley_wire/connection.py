@@ -227,6 +227,17 @@ class Connection:
         self.ping(frames.SHUTDOWN_PING)
 
     @property
+    def wants_flush(self) -> bool:
+        """Whether there is something to write, or to tell somebody."""
+        return bool(
+            self.sender.has_more
+            or self.closed_streams
+            or self.sender.drained
+            or self.failed
+            or self.shutting_down
+        )
+
+    @property
     def shutdown_finished(self) -> bool:
         """Whether the peer was told which stream is the last."""
         return self.takes_streams_up_to != frames.LARGEST_STREAM_ID

@@ -119,7 +119,7 @@ class ServerConnection(asyncio.Protocol):
             log.exception("a connection failed")
             core.fail(ErrorCode.INTERNAL_ERROR, "the server failed")
             self._close_soon()
-        if not self.dirty:
+        if not self.dirty and core.wants_flush:
             self.schedule()
 
     def eof_received(self) -> bool:

@@ -124,7 +124,7 @@ class Downstream:
             # They follow from the log. A thousand readers that lag must cost the others as little as can be.
             session.deliver(channel_id, first_seq, fields, position)
             return
-        self._services.metrics.events_delivered.inc(len(fields))
+        self._services.metrics.counts.events_delivered += len(fields)
         if self._writable:
             frame = session.pass_on(channel_id, first_seq, fields, position)
             if frame is not None:
@@ -227,7 +227,7 @@ class Downstream:
         message = frame.message
         if frame.position is not None:
             message += cursor_field(f"{self._cursor_prefix}{frame.position}")
-        self._services.metrics.frames_sent.inc()
+        self._services.metrics.counts.frames_sent += 1
         if self._stream is not None:
             self._writable = self._stream.send_encoded(message)
 

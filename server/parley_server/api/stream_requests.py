@@ -141,7 +141,7 @@ class StreamRequests:
         error = done.exception()
         if error is None:
             reply = stream_pb2.Reply(request_id=request_id, send_message=sent_message(done.result()))
-            self._services.metrics.count_stream_request("send_message", "OK")
+            self._services.metrics.counts.count_stream_request("send_message", "OK")
             self._asker.reply(reply)
         else:
             self._reply(request_id, "send_message", error=error)
@@ -191,7 +191,7 @@ class StreamRequests:
         if (task := asyncio.current_task()) is not None:
             self._forget(task)
         if failure is None:
-            self._services.metrics.count_stream_request(kind, "OK")
+            self._services.metrics.counts.count_stream_request(kind, "OK")
             self._asker.reply(reply)
         else:
             self._reply(request.request_id, kind, error=failure)
@@ -266,7 +266,7 @@ class StreamRequests:
             log.error("stream request failed", request=kind, error_id=error_id, exc_info=error)
             text = f"The server failed. Report this id to its operators: {error_id}"
             refusal = Refusal(Reason.INTERNAL, text)
-        self._services.metrics.count_stream_request(kind, refusal.reason.code.name)
+        self._services.metrics.counts.count_stream_request(kind, refusal.reason.code.name)
         self._asker.reply(stream_pb2.Reply(request_id=request_id, error=status_of(refusal)))
 
 

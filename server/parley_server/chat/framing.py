@@ -6,12 +6,15 @@ A field is written once and shared by every stream that gets it; a frame is a jo
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _EVENTS_TAG = b"\x0a"
 _CURSOR_TAG = b"\x12"
 _REPLIES_TAG = b"\x1a"
 _CONTROLS_TAG = b"\x2a"
 
 
+@lru_cache(maxsize=4096)
 def _varint(number: int) -> bytes:
     encoded = bytearray()
     while number > 0x7F:
