@@ -49,6 +49,28 @@ def test_a_repeated_block_means_what_the_table_says_now() -> None:
     assert decoder.decode(block).fields == [(b"y", b"new")]
 
 
+def test_the_same_field_again_is_a_change_of_the_table() -> None:
+    """A full table takes a field that it has already, and drops its oldest one for it. Planted: told by the
+    newest entry, which stays the same object where fields are shared; found by what the table held then.
+    """
+    decoder = headers.HeaderDecoder(2**16)
+
+    def entered(value: bytes) -> bytes:
+        # A literal with the name of entry 4, :path, that enters the table (RFC 7541, section 6.2.1).
+        above = len(value) - 127
+        return b"\x44\x7f" + bytes((above & 0x7F | 0x80, above >> 7)) + value
+
+    old, new = b"/" + b"o" * 450, b"/" + b"n" * 450
+    # Eight of them fill a table of 4096 bytes.
+    for value in (*[old] * 7, new):
+        decoder.decode(entered(value))
+    third = b"\xc0"
+    assert decoder.decode(third).fields == [(b":path", old)]
+    decoder.decode(entered(new))
+    decoder.decode(entered(new))
+    assert decoder.decode(third).fields == [(b":path", new)]
+
+
 def test_blocks_of_refused_streams_are_decoded() -> None:
     """The table must stay in step. Planted: with the decoding skipped, the next request was not readable."""
     peer = Peer(limits=Limits(streams_per_connection=1)).shake_hands()

@@ -6,7 +6,8 @@ that never enter a table cost a few bytes more and keep no state per connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import hpack
 from hpack.exceptions import HPACKError, OversizedHeaderListError
@@ -24,6 +25,17 @@ TABLE_BYTES_ZERO = b"\x20"
 _MEMORY_BLOCKS = 16
 _MEMORY_BLOCK_BYTES = 512
 _FIELD_OVERHEAD_BYTES = 32
+_SHARED_NAMES = frozenset(
+    (
+        b":authority",
+        b":path",
+        b"accept-encoding",
+        b"content-type",
+        b"grpc-accept-encoding",
+        b"te",
+        b"user-agent",
+    )
+)
 
 # Names of the static table that gRPC uses, with their index (RFC 7541, appendix A).
 _STATIC_NAMES = {
@@ -72,15 +84,41 @@ class BlockFault(Exception):
         self.reason = reason
 
 
+class _Entries(list[Field]):
+    """The entries of one compression table, newest first, in a fraction of a deque's memory.
+
+    Where most clients say the same, connections share the field.
+    """
+
+    __slots__ = ("insertions",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.insertions = 0
+
+    def appendleft(self, field: Field) -> None:
+        self.insertions += 1
+        self.insert(0, _shared(field) if field[0] in _SHARED_NAMES else field)
+
+
+@lru_cache(maxsize=256)
+def _shared(field: Field) -> Field:
+    return field
+
+
 class HeaderDecoder:
     """Decodes the header blocks of one connection. EVERY block must pass through it, in order."""
 
-    __slots__ = ("_decoder", "_memory")
+    __slots__ = ("_decoder", "_entries", "_memory", "_used")
 
     def __init__(self, limit_bytes: int) -> None:
         self._decoder = hpack.Decoder(max_header_list_size=limit_bytes)
-        # What blocks meant that left the table as it was: the same as long as nothing else changes it. None
-        # before the first block: a connection with one stream needs no memory.
+        self._entries = _Entries()
+        table: Any = self._decoder.header_table
+        table.dynamic_entries = self._entries
+        self._used = False
+        # What blocks meant that left the table as it was: the same as long as nothing else changes it. Only
+        # from the second block on: a connection with one stream needs no memory.
         self._memory: dict[bytes, HeaderList] | None = None
 
     def trim(self) -> None:
@@ -93,9 +131,8 @@ class HeaderDecoder:
         if memory is not None and (known := memory.get(block)) is not None:
             return known
         table = self._decoder.header_table
-        entries = table.dynamic_entries
-        newest = entries[0] if entries else None
-        before = (len(entries), table.maxsize)
+        entries = self._entries
+        before = (entries.insertions, len(entries), table.maxsize)
         try:
             fields: list[Field] = [(name, value) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError as error:
@@ -104,16 +141,13 @@ class HeaderDecoder:
             raise BlockFault(ErrorCode.COMPRESSION_ERROR, "a header block cannot be decoded") from error
         size = sum(len(name) + len(value) for name, value in fields) + _FIELD_OVERHEAD_BYTES * len(fields)
         decoded = HeaderList(fields, size)
-        # An insertion makes another entry the newest.
-        unchanged = before == (len(entries), table.maxsize) and newest is (entries[0] if entries else None)
-        if memory is None:
-            self._memory = {}
-        elif not unchanged:
-            memory.clear()
-        elif len(block) <= _MEMORY_BLOCK_BYTES:
-            if len(memory) >= _MEMORY_BLOCKS:
-                memory.clear()
+        if before != (entries.insertions, len(entries), table.maxsize):
+            self._memory = None
+        elif self._used and len(block) <= _MEMORY_BLOCK_BYTES:
+            if memory is None or len(memory) >= _MEMORY_BLOCKS:
+                self._memory = memory = {}
             memory[block] = decoded
+        self._used = True
         return decoded
 
 

@@ -10,6 +10,7 @@ from parley_wire.behaviour import log
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
 from parley_wire.messages import LARGEST_SHARED_BYTES, plain, prefixed
+from parley_wire.request import Request
 from parley_wire.response import BASIC_HEADERS
 from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from parley_wire.metadata import Metadata
-    from parley_wire.request import Request
     from parley_wire.server_connection import ServerConnection
     from parley_wire.stream import Stream
+
+
+_HEARD = Request("")
 
 
 class RawHandler(Protocol):
@@ -64,6 +67,8 @@ class RawCall(Call):
     def serve(self, handler: RawHandler) -> None:
         """Begin: the handler gets everything from now on. The connection calls this once."""
         self._handler = handler
+        # It holds a token of half a kilobyte, and idle calls are many.
+        self._request = _HEARD
 
     @property
     def peer(self) -> str:
@@ -72,7 +77,7 @@ class RawCall(Call):
 
     @property
     def metadata(self) -> Metadata:
-        """The call's metadata."""
+        """The call's metadata. Empty once `open_handler` has returned: who needs it later keeps it."""
         return self._request.metadata
 
     @property

@@ -10,7 +10,7 @@ import grpc
 
 from parley_wire.compression import ENCODINGS
 from parley_wire.headers import encode
-from parley_wire.metadata import Metadata, fields_of, metadata_of
+from parley_wire.metadata import LONGEST_REMEMBERED_BYTES, Metadata, fields_of, metadata_of
 from parley_wire.status import CallFault
 from parley_wire.timeout import timeout_seconds, timeout_value
 
@@ -48,14 +48,16 @@ def request_of(headers: HeaderList) -> Request:
 
 def _parse(fields: list[Field]) -> Request:
     values = dict(fields)
-    path = _path(values.get(b":path", b""))
+    said = values.get(b":path", b"")
+    path = _path(said) if len(said) <= LONGEST_REMEMBERED_BYTES else said.decode("latin-1")
     content_type = values.get(b"content-type", b"")
     if values[b":method"] != b"POST":
         return Request(path, http_status=405)
     if not is_grpc(content_type):
         return Request(path, http_status=415)
     timeout = None
-    encoding = values.get(b"grpc-encoding", b"identity").decode("latin-1")
+    named = values.get(b"grpc-encoding")
+    encoding = "identity" if named is None else named.decode("latin-1")
     try:
         if b"grpc-timeout" in values:
             timeout = timeout_seconds(values[b"grpc-timeout"])
@@ -66,7 +68,11 @@ def _parse(fields: list[Field]) -> Request:
         metadata = metadata_of(fields)
     except CallFault as fault:
         return Request(path, fault=fault)
-    return Request(path, metadata, timeout, encoding, _accepted(values.get(b"grpc-accept-encoding", b"")))
+    accepts = values.get(b"grpc-accept-encoding", b"")
+    if len(accepts) > LONGEST_REMEMBERED_BYTES:
+        # A list so long names nothing that we know and a shorter one would not.
+        accepts = b""
+    return Request(path, metadata, timeout, encoding, _accepted(accepts))
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,10 @@ class DeviceStream(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The call's text metadata, keys in lower case; the last value of a repeated key."""
+        """The call's text metadata, keys in lower case; the last value of a repeated key.
+
+        While `StreamHandler.opened` runs: a transport may forget it afterwards.
+        """
         ...
 
     def send_encoded(self, message: bytes) -> bool:
