@@ -34,6 +34,8 @@ _PROTOCOL = frozenset(
         b"grpc-message-type",
     )
 )
+LONGEST_REMEMBERED_BYTES = 128
+"""Names and paths that repeat are decoded once; longer ones each time."""
 _NAME = re.compile(r"[0-9a-z_.\-]+").fullmatch
 _TEXT = re.compile(r"[\x20-\x7e]*").fullmatch
 
@@ -44,7 +46,8 @@ def metadata_of(fields: Sequence[Field]) -> Metadata:
     for name, value in fields:
         if name[:1] == b":" or name in _PROTOCOL:
             continue
-        key = _key(name)
+        # What a client makes up must not fill the memory.
+        key = _key(name) if len(name) <= LONGEST_REMEMBERED_BYTES else name.decode("ascii")
         if name.endswith(b"-bin"):
             # Several values of one name may come joined by commas.
             metadata += [(key, _binary(part)) for part in value.split(b",")]
