@@ -8,15 +8,16 @@ import pytest
 
 from parley_wire.connection import Connection
 from parley_wire.frames import HEAD_BYTES, LARGEST_WINDOW
+from parley_wire.headers import HeaderDecoder, HeaderList
 from parley_wire.sender import Sender
 from parley_wire.testing import fuzz
 
 if TYPE_CHECKING:
     from parley_wire.stream import Stream
 
-# The corpus: always the same cases, so that what they reach stays reached. The last ones found something: a
-# second RST_STREAM on one stream, at once or after its end was forgotten.
-CORPUS = (*range(10_000, 10_300), 340, 104_000_315, 107_006_157, 109_007_217, 112_004_578)
+# The corpus: always the same cases, so that what they reach stays reached. What the fuzzer found has a test
+# of its own where it belongs, since a case changes with the fuzzer.
+CORPUS = range(10_000, 10_300)
 
 
 def test_a_short_run() -> None:
@@ -55,6 +56,21 @@ def test_a_planted_silence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sender, "stream_window_opened", deaf)
     with pytest.raises(fuzz.FuzzFailure, match="what waits goes once it may"):
         fuzz.fuzz(0, 60_000, seconds=8.0)
+
+
+def test_a_planted_stale_header_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that goes on trusting its memory of blocks when the table has changed."""
+    decode = HeaderDecoder.decode
+
+    def stale(self: HeaderDecoder, block: bytes) -> HeaderList:
+        known = self._memory
+        decoded = decode(self, block)
+        self._memory = self._memory or known
+        return decoded
+
+    monkeypatch.setattr(HeaderDecoder, "decode", stale)
+    with pytest.raises(fuzz.FuzzFailure, match="headers mean what was sent"):
+        fuzz.fuzz(0, 200_000, seconds=30.0)
 
 
 def deaf(self: Sender, stream: Stream, increment: int) -> bool:

@@ -20,7 +20,7 @@ import hpack.exceptions
 from parley_wire import frames
 from parley_wire.connection import Connection
 from parley_wire.errors import ErrorCode
-from parley_wire.events import DataReceived, RequestReceived, ResponseReceived
+from parley_wire.events import DataReceived, RequestReceived, ResponseReceived, TrailersReceived
 from parley_wire.headers import encode
 from parley_wire.limits import Limits
 from parley_wire.messages import MessageReader, plain
@@ -35,6 +35,7 @@ from parley_wire.status import CallFault
 from parley_wire.testing.peer import REQUEST, RESPONSE, padded, split
 
 if TYPE_CHECKING:
+    from parley_wire.headers import Field
     from parley_wire.stream import Stream
     from parley_wire.testing.peer import Frame
 
@@ -168,6 +169,8 @@ class Case:
         self.now = 0.0
         self.written = 0
         self.judge = OutputJudge(DEFAULT_WINDOW_BYTES)
+        # The fields of the last block that the peer sent.
+        self.said: list[Field] = []
 
     def play(self) -> Report:
         """Play it. Raises FuzzFailure, or whatever the core raised."""
@@ -220,6 +223,8 @@ class Case:
             data = data[cut:]
             self.report.events += len(events)
             for event in events:
+                if isinstance(event, RequestReceived | ResponseReceived | TrailersReceived) and self.polite:
+                    self._rule(event.headers.fields == self.said, "headers mean what was sent")
                 if isinstance(event, RequestReceived):
                     self.judge.opened(event.stream.id)
                     request_of(event.headers)
@@ -331,6 +336,7 @@ class Case:
             stream_id |= 1
             known = None
         if self.polite and known is not None and (not self.client or known.final_received):
+            self.said = [(b"grpc-status", b"0")]
             return frames.headers(stream_id, _TRAILERS, end_stream=True)
         if self.polite and self.client and known is None:
             return frames.ping(b"12345678", ack=False)
@@ -349,6 +355,11 @@ class Case:
         if rand.random() < 0.03:
             sizes = (900,) if self.polite else (900, 900, 900, 2500, 20_000)
             fields.append((b"x-large", b"y" * rand.choice(sizes)))
+        if rand.random() < 0.5:
+            fields.append((b"x-trace", b"%d" % rand.randrange(3)))
+        if rand.random() < 0.05:
+            self.encoder.header_table_size = rand.choice((0, 200, 4096))
+        self.said = fields
         block = self.encoder.encode(fields) if rand.random() < 0.7 else encode(fields)
         end_stream = rand.random() < 0.3
         if rand.random() < 0.8 or len(block) < 3:
