@@ -184,7 +184,7 @@ class RawCall(Call):
                 handler.closed()
             except Exception:
                 # A defect of the handler. The other calls of the connection must hear of their end, too.
-                log.exception("the handler of %s failed at its end", self._request.path)
+                log.exception("a raw handler failed at its end")
 
     def give_up_waiting(self) -> None:
         """The one request took too long to come."""
