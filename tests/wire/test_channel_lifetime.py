@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 import parley_wire
-from parley_wire import CallFailed, Channel
+from parley_wire import CallFailed, Channel, frames
 from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
 from parley_wire.testing.echo_service import SERVICE, EchoService
@@ -70,5 +70,29 @@ async def test_closing_while_it_connects() -> None:
         await opening
     assert raised.value.code is grpc.StatusCode.UNAVAILABLE
     await until(reader.at_eof)
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_server_that_sends_everybody_away() -> None:
+    """GOAWAY with its first words: that is a failed attempt, and the next one has to wait. Planted: the
+    channel connected again and again, as fast as it could, for as long as a call waited.
+    """
+    accepted: list[int] = []
+
+    async def away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        writer.write(frames.settings(()) + frames.goaway(0, 0, b"elsewhere"))
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(away, "127.0.0.1", 0)
+    async with Channel(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as channel:
+        for _ in range(3):
+            with pytest.raises(CallFailed) as raised:
+                await channel.unary(UNARY, b"hi", timeout=1)
+            assert raised.value.code is grpc.StatusCode.UNAVAILABLE
+            assert "sends everybody away" in raised.value.details
+    assert len(accepted) <= 2
     server.close()
     await server.wait_closed()

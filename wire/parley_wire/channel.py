@@ -201,6 +201,8 @@ class Channel:
             async with asyncio.timeout(self._options.connect_seconds):
                 await self._open_socket(connection)
                 await connection.ready
+                if connection.retired:
+                    raise ConnectionError("the server sends everybody away")
         except asyncio.CancelledError:
             self._give_up(connection)
             raise
