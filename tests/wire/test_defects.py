@@ -127,6 +127,30 @@ async def test_a_handler_that_raises_at_its_end(
     await until(lambda: server.calls == 0 and not server.tasks)
 
 
+async def test_a_generic_handler_that_raises(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call ends with INTERNAL, the others of its connection go on. Planted: the connection ended."""
+
+    class Broken(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+            raise LookupError("a defect")
+
+    _, address = await start_server(
+        EchoService().add_to, lambda server: server.add_generic_rpc_handlers((Broken(),))
+    )
+    async with parley_wire.Channel(address) as channel:
+        call = await channel.open(f"/{SERVICE}/Both")
+        call.send(b"before")
+        assert await call.read() == b"before"
+        with pytest.raises(parley_wire.CallFailed) as raised:
+            await channel.unary("/no/method", b"")
+        assert raised.value.code is grpc.StatusCode.INTERNAL
+        call.send(b"after")
+        assert await call.read() == b"after"
+    assert "a defect" in caplog.text
+
+
 async def test_a_done_callback_that_raises(
     start_server: StartServer, caplog: pytest.LogCaptureFixture
 ) -> None:

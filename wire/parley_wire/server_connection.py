@@ -309,9 +309,15 @@ class ServerConnection(asyncio.Protocol):
             )
         handler = None
         if fault is None:
-            handler = server.handlers.find(request.path, request.metadata)
-            if handler is None:
-                fault = CallFault(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+            try:
+                handler = server.handlers.find(request.path, request.metadata)
+            except Exception:
+                # A defect of a generic handler's: the other calls of the connection go on.
+                log.exception("looking for the handler of %s failed", request.path)
+                fault = CallFault(grpc.StatusCode.INTERNAL, "the server failed")
+            else:
+                if handler is None:
+                    fault = CallFault(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         if fault is not None or handler is None:
             assert fault is not None
             stream.owner = RefusedCall(self, stream, request, fault)
