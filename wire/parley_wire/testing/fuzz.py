@@ -37,6 +37,7 @@ from parley_wire.testing.peer import REQUEST, RESPONSE, padded, split
 if TYPE_CHECKING:
     from parley_wire.headers import Field
     from parley_wire.stream import Stream
+    from parley_wire.streams import Streams
     from parley_wire.testing.peer import Frame
 
 SMALL = Limits(
@@ -82,8 +83,9 @@ class OutputJudge:
         self._tables: deque[int] = deque()
         self._ended: set[int] = set()
         self._reset: set[int] = set()
-        # Reset so long ago that the connection does not know any more.
-        self._forgotten: set[int] = set()
+        # Streams up to a number, but for some, of which the connection forgot how they ended.
+        self._forgotten_up_to = 0
+        self._remembered: frozenset[int] = frozenset()
 
     def opened(self, stream_id: int) -> None:
         """A stream is open."""
@@ -103,9 +105,10 @@ class OutputJudge:
         """The peer sent SETTINGS."""
         self._tables.append(self._table_bytes)
 
-    def trimmed(self) -> None:
+    def trimmed(self, streams: Streams) -> None:
         """The connection forgot how streams ended."""
-        self._forgotten |= self._reset
+        self._forgotten_up_to = max(streams.highest_peer, streams.highest_local)
+        self._remembered = frozenset(streams.open)
 
     def window_opened(self, stream_id: int, increment: int) -> None:
         """The peer takes more."""
@@ -119,7 +122,8 @@ class OutputJudge:
         stream_id = frame.stream_id
         if stream_id and stream_id in self._reset:
             # Section 5.4.2: another reset is allowed long after the first, and nothing else.
-            if frame.kind == frames.RST_STREAM and stream_id in self._forgotten:
+            forgotten = stream_id <= self._forgotten_up_to and stream_id not in self._remembered
+            if frame.kind == frames.RST_STREAM and forgotten:
                 return ""
             return f"frame {frame.kind} follows RST_STREAM"
         if frame.kind == frames.RST_STREAM:
@@ -431,7 +435,7 @@ class Case:
             sender.end(stream, _TRAILERS)
         elif way == 11 and rand.random() < 0.1:
             core.trim()
-            self.judge.trimmed()
+            self.judge.trimmed(core.streams)
 
     def _write(self) -> None:
         sender = self.core.sender
