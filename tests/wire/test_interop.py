@@ -1,6 +1,7 @@
 """Clients that nobody here wrote: grpcio (synchronous), grpclib, grpcurl, curl, nghttp, h2load.
 
-grpcio's asynchronous client is in test_servicers.py, grpc-go in test_grpc_go.py. Programs that are not installed are skipped.
+grpcio's asynchronous client is in test_servicers.py, grpc-go in test_grpc_go.py. Programs that are not
+installed are skipped.
 """
 
 from __future__ import annotations
