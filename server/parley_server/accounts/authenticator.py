@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -42,8 +42,8 @@ class Authenticator:
             settings.access_lifetime_seconds + settings.refresh_grace_seconds + settings.clock_leeway_seconds
         )
         self._leeway_ms = 1000 * settings.clock_leeway_seconds
-        # By digest of the token. The device's streams and calls share the caller.
-        self._verified: OrderedDict[bytes, Caller] = OrderedDict()
+        # By digest of the token, the latest used last. The device's streams and calls share the caller.
+        self._verified: dict[bytes, Caller] = {}
         # By id of the device, or of a user who deleted the account: the two never look alike.
         self._revoked_until_ms: dict[str, int] = {}
         self._suspended: set[str] = set()
@@ -116,19 +116,16 @@ class Authenticator:
         if len(token) > LARGEST_TOKEN_BYTES:
             return self._verify(token, now_ms)
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        caller = self._verified.get(digest)
+        caller = self._verified.pop(digest, None)
         if caller is None:
             caller = self._verify(token, now_ms)
-            self._verified[digest] = caller
-            if len(self._verified) > self._cache_size:
-                self._verified.popitem(last=False)
-            return caller
-        try:
+        else:
             self._verifier.check_expiry(caller.expire_time_ms, now_ms)
-        except Refusal:
-            del self._verified[digest]
-            raise
-        self._verified.move_to_end(digest)
+        self._verified[digest] = caller
+        if len(self._verified) > self._cache_size:
+            # Several at a time: a dictionary walks past all that it lost before it finds its oldest entry.
+            for oldest in tuple(islice(self._verified, 1 + self._cache_size // 16)):
+                del self._verified[oldest]
         return caller
 
     def _verify(self, token: str, now_ms: int) -> Caller:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -48,36 +49,30 @@ class Hub:
     """Sessions by user. Bounded by the number of streams that the node accepts."""
 
     def __init__(self) -> None:
-        self._by_user: dict[str, dict[str, Listener]] = {}
-        self._by_session: dict[str, Listener] = {}
+        # Tuples: a listener may leave while the others are told, and most users have one or two.
+        self._by_user: dict[str, tuple[Listener, ...]] = {}
 
     def __len__(self) -> int:
-        return len(self._by_session)
+        return sum(map(len, self._by_user.values()))
 
     def __iter__(self) -> Iterator[Listener]:
-        return iter(tuple(self._by_session.values()))
+        return iter(tuple(chain.from_iterable(self._by_user.values())))
 
     def add(self, listener: Listener) -> None:
         """From now on the session gets what its user gets."""
-        self._by_session[listener.session_id] = listener
-        self._by_user.setdefault(listener.user_id, {})[listener.session_id] = listener
+        self._by_user[listener.user_id] = (*self.sessions_of(listener.user_id), listener)
 
     def remove(self, listener: Listener) -> None:
         """The session gets nothing any more. Removing twice is fine."""
-        if self._by_session.pop(listener.session_id, None) is None:
-            return
-        of_user = self._by_user[listener.user_id]
-        del of_user[listener.session_id]
-        if not of_user:
-            del self._by_user[listener.user_id]
-
-    def find(self, session_id: str) -> Listener | None:
-        """The open session of that name."""
-        return self._by_session.get(session_id)
+        others = tuple(other for other in self.sessions_of(listener.user_id) if other is not listener)
+        if others:
+            self._by_user[listener.user_id] = others
+        else:
+            self._by_user.pop(listener.user_id, None)
 
     def sessions_of(self, user_id: str) -> tuple[Listener, ...]:
         """The user's open sessions."""
-        return tuple(self._by_user.get(user_id, {}).values())
+        return self._by_user.get(user_id, ())
 
     def deliver(
         self,
@@ -96,8 +91,7 @@ class Hub:
             of_user = self._by_user.get(user_id)
             if of_user is not None and user_id not in passing:
                 position = positions.get(user_id)
-                # A listener may leave the hub while it takes the batch: walk over a copy.
-                for listener in tuple(of_user.values()):
+                for listener in of_user:
                     listener.deliver(channel_id, first_seq, fields, position)
         for user_id, indexes in passing.items():
             for listener in self.sessions_of(user_id):
