@@ -24,7 +24,17 @@ run: ## Start Parley on 127.0.0.1:50051 with its data in ./parley-data
 test: ## Set up, check and run all tests
 	@tools/timed.sh "set-up" $(MAKE) deps
 	@tools/timed.sh "check" $(MAKE) check
-	@echo "== tests"; exec $(PYTHON_BIN)/python -m pytest --durations=15 --durations-min=5 tests $(ARGS)
+	@echo "== tests"; $(PYTHON_BIN)/python -m pytest --durations=15 --durations-min=5 tests $(ARGS)
+	@$(if $(ARGS),:,tools/timed.sh "some on both transports" $(MAKE) both-transports ARGS="$(ON_BOTH)")
+
+# A short form of both-transports: what streams do, with one file for each kind of trouble.
+ON_BOTH := tests/scenario/test_connect.py tests/scenario/test_order.py tests/scenario/test_go_away.py \
+	tests/scenario/test_shutdown.py tests/scenario/test_limits.py tests/scenario/test_tls.py \
+	tests/scenario/test_sdk_resume.py tests/scenario/test_bad_input.py
+
+.PHONY: both-transports
+both-transports: python-deps ## Run the tests that need a node on our transport and on grpcio, and compare the counts
+	@exec $(PYTHON_BIN)/python tools/both_transports.py $(ARGS)
 
 .PHONY: unit
 unit: python-deps ## Run the quick tests only (tests/unit)

@@ -153,8 +153,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     listen: str = "127.0.0.1:50051"
     """Address and port for gRPC."""
-    transport: Literal["grpcio", "wire"] = "grpcio"
-    """What speaks HTTP/2: the grpcio library, or Parley's own."""
+    transport: Literal["wire", "grpcio"] = "wire"
+    """What speaks HTTP/2: Parley's own transport, or the grpcio library."""
     metrics_listen: str = ""
     """Address and port for Prometheus (`/metrics`). Empty: no metrics port."""
     data: str = "./parley-data"
