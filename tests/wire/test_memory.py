@@ -78,8 +78,7 @@ def busy_for_a_while(peer: Peer) -> None:
         core.reset(stream, ErrorCode.CANCEL)
     while core.sender.has_more:
         core.sender.take()
-    core.closed_streams.clear()
-    core.sender.drained.clear()
+    core.closed_streams = core.sender.drained = None
 
 
 HEADERS = [

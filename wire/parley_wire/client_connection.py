@@ -147,7 +147,7 @@ class ClientConnection(asyncio.Protocol):
             if data:
                 transport.write(data)
             if sender.drained:
-                drained, sender.drained = sender.drained, []
+                drained, sender.drained = sender.drained, None
                 for stream in drained:
                     stream.blocked = False
                     if stream.owner is not None:
@@ -200,8 +200,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _tell_closed(self) -> None:
         core = self.core
-        closed, core.closed_streams = core.closed_streams, []
-        for stream in closed:
+        closed, core.closed_streams = core.closed_streams, None
+        for stream in closed or ():
             if stream.owner is not None:
                 stream.owner.on_closed(self._lost_reason)
 

@@ -73,8 +73,8 @@ class Connection:
         self.sender = Sender(limits.flush_bytes, self._local_side_ended)
         # The connection was given up; nothing that comes is looked at any more.
         self.failed = False
-        # Streams that closed, for whatever reason, since the owner last emptied this.
-        self.closed_streams: list[Stream] = []
+        # Streams that closed, for whatever reason, since the owner last took them. None for none.
+        self.closed_streams: list[Stream] | None = None
         self.peer_goaway: GoAwayReceived | None = None
         self.window = ReceiveWindow(DEFAULT_WINDOW_BYTES)
         self.unread_bytes = 0
@@ -334,6 +334,8 @@ class Connection:
         self.sender.drop(stream)
         self.consumed(stream, stream.unread_bytes)
         self.streams.remove(stream, by_us=by_us)
+        if self.closed_streams is None:
+            self.closed_streams = []
         self.closed_streams.append(stream)
 
     def credit(self, size_bytes: int) -> None:

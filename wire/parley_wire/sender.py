@@ -58,8 +58,8 @@ class Sender:
         # The peer's initial window for streams, and what is left of the connection's.
         self.initial_window = DEFAULT_WINDOW_BYTES
         self.window = DEFAULT_WINDOW_BYTES
-        # Streams whose queue ran empty after their owner was told to wait.
-        self.drained: list[Stream] = []
+        # Streams whose queue ran empty after their owner was told to wait. None for none.
+        self.drained: list[Stream] | None = None
         self.paused = False
         # The socket takes no more for now. Bytes of frames other than DATA in `out`.
         self.control_bytes = 0
@@ -119,7 +119,9 @@ class Sender:
             return False
         # It all went, and the owner was never told to wait.
         stream.blocked = False
-        self.drained.remove(stream)
+        if self.drained is not None:
+            self.drained.remove(stream)
+            self.drained = self.drained or None
         return True
 
     def end(self, stream: Stream, trailers: bytes) -> None:
@@ -165,7 +167,7 @@ class Sender:
         self._ended = _nothing
         self._ready = None
         self.out.clear()
-        self.drained.clear()
+        self.drained = None
 
     # What the peer changes
 
@@ -200,6 +202,8 @@ class Sender:
                 if stream.ending is not None:
                     self._end_now(stream)
                 if stream.blocked:
+                    if self.drained is None:
+                        self.drained = []
                     self.drained.append(stream)
             else:
                 ready.append(stream)

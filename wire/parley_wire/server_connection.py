@@ -188,7 +188,7 @@ class ServerConnection(asyncio.Protocol):
             if data:
                 transport.write(data)
             if sender.drained:
-                drained, sender.drained = sender.drained, []
+                drained, sender.drained = sender.drained, None
                 for stream in drained:
                     stream.blocked = False
                     if stream.owner is not None:
@@ -340,7 +340,7 @@ class ServerConnection(asyncio.Protocol):
     def _tell_closed(self) -> None:
         core = self.core
         while core.closed_streams:
-            closed, core.closed_streams = core.closed_streams, []
+            closed, core.closed_streams = core.closed_streams, None
             for stream in closed:
                 owner = stream.owner
                 if owner is not None:
@@ -358,10 +358,11 @@ class ServerConnection(asyncio.Protocol):
 
     def _close_soon(self) -> None:
         self._close_at = self.server.loop.time() + _CLOSE_SECONDS
-        self.core.closed_streams += self.core.streams.open.values()
-        for stream in self.core.closed_streams:
+        core = self.core
+        core.closed_streams = [*(core.closed_streams or ()), *core.streams.open.values()]
+        for stream in core.closed_streams:
             stream.local_closed = stream.remote_closed = True
-        self.core.streams.open.clear()
+        core.streams.open.clear()
         self.schedule()
 
     def _close_when_told(self) -> None:

@@ -446,10 +446,9 @@ class Case:
                 for frame in written:
                     fault = self.judge.fault(frame, windows=self.polite)
                     self._rule(not fault, fault)
-            for stream in sender.drained:
+            for stream in sender.drained or ():
                 stream.blocked = False
-            sender.drained.clear()
-            self.core.closed_streams.clear()
+            sender.drained = self.core.closed_streams = None
 
     def _take_everything(self) -> None:
         """A peer that opens all its windows gets what waits."""
