@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import grpc.aio
 import pytest
 
@@ -15,6 +16,7 @@ from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
 from parley_wire.settings import INITIAL_WINDOW_SIZE
 from parley_wire.testing.echo_service import SERVICE, EchoService
+from parley_wire.testing.eventually import until
 from parley_wire.testing.peer import message
 from parley_wire.testing.raw_handlers import Mirror
 from parley_wire.testing.socket_peer import SocketPeer
@@ -52,6 +54,40 @@ async def test_who_gives_up_waiting_does_not_stop_the_stopping(start_server: Sta
             await server.stop(0)
         assert "stream cancelled" in service.log
     assert not server.tasks and not server.calls
+
+
+async def test_calls_that_come_too_late(start_server: StartServer) -> None:
+    """A handler takes its time to end, and a client that minds no GOAWAY goes on opening calls: none of them
+    is begun. Planted: they were, and ran on when `stop` had returned.
+    """
+    begun: list[int] = []
+    released = asyncio.Event()
+
+    async def slow_to_end(_requests: object, _context: object) -> None:
+        begun.append(1)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await released.wait()
+
+    handler: Any = grpc.stream_stream_rpc_method_handler(slow_to_end)
+    server, address = await start_server(
+        lambda server: server.add_registered_method_handlers(SERVICE, {"Both": handler})
+    )
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        peer.request(1, "Both")
+        await until(lambda: len(begun) == 1)
+        stopping = asyncio.create_task(server.stop(0))
+        try:
+            await peer.trailers(1)
+            peer.request(3, "Both")
+            await peer.until_closed()
+        finally:
+            released.set()
+        await stopping
+        assert begun == [1]
+        assert not server.tasks
 
 
 class Watched(Mirror):
@@ -94,7 +130,7 @@ async def test_stop_with_many_open_streams(start_server: StartServer, window: in
         ended = {frame.stream_id for frame in await reading if frame.flags & frames.END_STREAM}
     assert Watched.ended == count
     assert not server.calls
-    assert took < 5
+    assert took < 20
     if window == 0:
         # Nothing was begun on these streams, so that nothing stands before their status.
         assert len(ended) == count

@@ -136,14 +136,14 @@ class Server(grpc.aio.Server):
             connection.shut_down(float("inf"))
         await self._until_quiet()
         for connection in list(self._connections):
+            # Whoever did not hear of the first GOAWAY, or minds it not, opens nothing from here on.
+            connection.core.finish_shutdown()
             connection.end_calls(STOPPING_FAULT)
         for task in list(self.tasks):
             task.cancel()
         if self.tasks:
             await asyncio.wait(self.tasks)
         for connection in list(self._connections):
-            flush_now(connection)
-            connection.core.finish_shutdown()
             flush_now(connection)
         # What was written last may still be on its way to slow readers: a moment, then it is cut.
         await self._until_gone(0.2)
