@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -130,7 +131,9 @@ class Authenticator:
 
     def _verify(self, token: str, now_ms: int) -> Caller:
         claims = self._verifier.verify(token, now_ms)
-        return Caller(claims.user_id, claims.device_id, claims.operator, claims.expire_time_ms)
+        # One string for all devices of a user, and for what is kept by user.
+        user_id = sys.intern(claims.user_id)
+        return Caller(user_id, claims.device_id, claims.operator, claims.expire_time_ms)
 
     def _remember(self, device: DeviceRow) -> None:
         revoke_time_ms = self._clock.now_ms() if device.revoke_time_ms is None else device.revoke_time_ms

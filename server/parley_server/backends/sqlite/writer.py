@@ -36,6 +36,7 @@ idle.
 IDLE_SYNC_SECONDS: Final = 0.01
 CHECKPOINT_PAGES: Final = 4000
 LONGEST_STATEMENT_ROWS: Final = 128
+"""A power of two."""
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -355,25 +356,33 @@ class RowsStatement:
     """
 
     def __init__(self, head: str, columns: int, tail: str = "") -> None:
-        row = "(" + ", ".join("?" * columns) + ")"
+        self._head = head
         self._columns = columns
-        self._sizes = [
-            (1 << power, head + ", ".join([row] * (1 << power)) + tail)
-            for power in range(LONGEST_STATEMENT_ROWS.bit_length() - 1, -1, -1)
-        ]
+        self._tail = tail
+        # By number of rows, made when they are first needed: all of them take half a megabyte.
+        self._texts: dict[int, str] = {}
 
     def run(self, connection: apsw.Connection, values: Sequence[Any]) -> int:
         """Run over `values`, the rows laid end to end. Returns how many rows it changed."""
         changed = start = 0
         left = len(values) // self._columns
-        for size, sql in self._sizes:
-            while left >= size:
-                end = start + size * self._columns
-                connection.execute(sql, values[start:end])
-                changed += connection.changes()
-                start = end
-                left -= size
+        size = LONGEST_STATEMENT_ROWS
+        while left:
+            while left < size:
+                size >>= 1
+            end = start + size * self._columns
+            connection.execute(self._text(size), values[start:end])
+            changed += connection.changes()
+            start = end
+            left -= size
         return changed
+
+    def _text(self, rows: int) -> str:
+        text = self._texts.get(rows)
+        if text is None:
+            row = "(" + ", ".join("?" * self._columns) + ")"
+            self._texts[rows] = text = self._head + ", ".join([row] * rows) + self._tail
+        return text
 
 
 def _set_result(future: asyncio.Future[None]) -> None:
