@@ -145,7 +145,14 @@ def change_made(done: Done) -> message_requests_pb2.Change:
 def _content(
     request: message_requests_pb2.SendMessageRequest | message_requests_pb2.EditMessageRequest,
 ) -> Content:
-    return Content(request.text, request.attributes, tuple(request.mentions), request.mention_all)
+    # Plain containers: those of a message answer through several calls in Python.
+    attributes, mentions = request.attributes, request.mentions
+    return Content(
+        request.text,
+        dict(attributes) if attributes else {},
+        tuple(mentions) if mentions else (),
+        request.mention_all,
+    )
 
 
 class ChatServicer(chat_service_pb2_grpc.ChatServiceServicer):

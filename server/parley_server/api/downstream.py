@@ -13,7 +13,7 @@ from parley_server.api import frames
 from parley_server.api.interceptor import store_unavailable
 from parley_server.chat.cursor import CURSOR_LIMIT_BYTES, cursor_prefix, cursor_text
 from parley_server.chat.framing import cursor_field
-from parley_server.chat.outbox import OutboxLimits
+from parley_server.chat.outbox import Frame, OutboxLimits
 from parley_server.chat.session import Phase, Session, Verdict
 from parley_server.ports.feed import EpochChanged
 from parley_server.ports.message_log import StoreUnavailable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Mapping
 
     from parley_server.api.stream_services import StreamServices
-    from parley_server.chat.outbox import Frame
     from parley_server.ports.positions import FeedCursor
     from parley_server.ports.routes import Route
     from parley_server.ports.stream import DeviceStream
@@ -142,6 +141,11 @@ class Downstream:
         """Send a reply, or news about the stream."""
         if self.session.outbox.undroppable >= FIELDS_LIMIT:
             self._owner.overflowed()
+            return
+        if self._writable and not self.session.outbox:
+            self._write(Frame(field, None))
+            if not self._writable:
+                self.blocked_since = self._services.clock.monotonic()
             return
         self.session.put(field)
         self.flush()

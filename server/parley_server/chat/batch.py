@@ -40,6 +40,8 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    only_messages: bool = True
+    """Whether all events are new messages, which is what nearly every batch is."""
     rests_on_head: bool = False
     """Whether an answer without rows is only as true as the head it was decided at: a refusal, or that a
     change holds already. That a message was sent before is true at every later head too."""
@@ -64,14 +66,20 @@ def decide_batch(
             if isinstance(decision, Refusal) or sent is None:
                 batch.rests_on_head = True
             continue
-        rows = [codec.row_of(event) for event in decision]
-        added_bytes = sum(len(row.event) for row in rows)
+        rows = []
+        added_bytes = 0
+        for event in decision:
+            row = codec.row_of(event)
+            rows.append(row)
+            added_bytes += len(row.event)
         full = len(batch.rows) + len(rows) > limits.rows or size_bytes + added_bytes > limits.event_bytes
         if batch.rows and full:
             return batch
         size_bytes += added_bytes
         for event in decision:
             evolve(state, event)
+            if not isinstance(event.body, MessagePosted):
+                batch.only_messages = False
         batch.events.extend(decision)
         batch.rows.extend(rows)
         # A message is answered with its own place, anything else with the head at which it holds.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from parley_runtime.refusal import Reason, Refusal, invalid_field
 
@@ -12,6 +13,7 @@ AHEAD_LIMIT_MS = 3600 * 1000
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
 
+@lru_cache(maxsize=4096)
 def time_of(client_id: str) -> int:
     """The id's own time in milliseconds since 1970. The id must be well-formed."""
     return int(client_id[:8] + client_id[9:13], 16)

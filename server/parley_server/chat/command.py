@@ -237,6 +237,8 @@ def targets_of(command: Command) -> tuple[int, ...]:
     """The seqs of the messages that the command is about, which have to be known to decide it."""
     match command:
         case PostMessage(reply_to_seq=reply_to_seq, thread_root_seq=thread_root_seq):
+            if not reply_to_seq and not thread_root_seq:
+                return ()
             return tuple(seq for seq in (reply_to_seq, thread_root_seq) if seq)
         case (
             EditMessage(target_seq=seq)

@@ -45,8 +45,9 @@ class Fanout:
         first_seq = events[0].seq
         audience = audience_of(members_after, events)
         positions: dict[str, int | None] = {}
-        ended = any(isinstance(event.body, ChannelDeleted) for event in events)
-        if ended or len(members_after) <= self._write_limit:
+        if len(members_after) <= self._write_limit or any(
+            isinstance(event.body, ChannelDeleted) for event in events
+        ):
             for user_id in members_after:
                 positions[user_id] = await self._feed.announce(user_id, channel_id, head_seq=events[-1].seq)
         for user_id, indexes in audience.passing.items():

@@ -42,11 +42,11 @@ class Content(msgspec.Struct, frozen=True):
 
     def sorted_attributes(self) -> tuple[tuple[str, str], ...]:
         """The attributes in the order in which they are stored."""
-        return tuple(sorted(self.attributes.items()))
+        return tuple(sorted(self.attributes.items())) if self.attributes else ()
 
     def unique_mentions(self) -> tuple[str, ...]:
         """The mentioned users, each once, in the order given."""
-        return tuple(dict.fromkeys(self.mentions))
+        return tuple(dict.fromkeys(self.mentions)) if self.mentions else ()
 
     def fields(self) -> tuple[str, ...]:
         """What a digest is made of. Empty things add nothing, so ids from before they existed stay valid."""
@@ -74,7 +74,9 @@ def check_content(content: Content, *, text_limit_code_points: int) -> Refusal |
         violations.append(
             Violation("mentions", f"must name at most {MENTIONS_LIMIT} users; use mention_all for everybody")
         )
-    elif not all(0 < len(user_id.encode()) <= USER_ID_LIMIT_BYTES for user_id in content.mentions):
+    elif content.mentions and not all(
+        0 < len(user_id.encode()) <= USER_ID_LIMIT_BYTES for user_id in content.mentions
+    ):
         violations.append(Violation("mentions", f"must be user ids of 1 to {USER_ID_LIMIT_BYTES} bytes"))
     if len(attributes) > ATTRIBUTES_LIMIT:
         violations.append(Violation("attributes", f"must have at most {ATTRIBUTES_LIMIT} entries"))

@@ -169,14 +169,13 @@ class ChannelOwner:
         unsettled: list[_Attempt] = []
         for _ in range(self._limits.tries):
             state = self._state or await self._activate()
-            landed = await self._landed(state, unsettled)
-            if landed is not None:
+            if unsettled and (landed := await self._landed(state, unsettled)) is not None:
                 await self._see_off_deleted(landed)
                 return landed.outcomes
             state.shrink()
             await learn_targets(state, commands, self._ports.log, self._ports.projections)
             older = await self._look_up(state, commands)
-            if any(sent.seq > state.head for sent in older.values()):
+            if older and any(sent.seq > state.head for sent in older.values()):
                 # Others, or an attempt of ours, wrote since the state was learnt: learn again.
                 self._state = None
                 continue
@@ -189,9 +188,11 @@ class ChannelOwner:
                 self._state = None
                 continue
             if await self._commit(batch, unsettled):
-                await self._ports.eraser.erase_now(self.channel_id, batch.events)
+                if not batch.only_messages:
+                    await self._ports.eraser.erase_now(self.channel_id, batch.events)
                 await self._fan_out(state, batch)
-                await self._see_off_deleted(batch)
+                if self._newcomers or not batch.only_messages:
+                    await self._see_off_deleted(batch)
                 return batch.outcomes
             self._state = None
         raise StoreUnavailable(f"{self.channel_id}: other writers won {self._limits.tries} times")
