@@ -87,6 +87,57 @@ def test_a_shared_frame_is_made_once() -> None:
     assert shared.of(1, b"other") == frames.frame(0, 0, 1, b"\0\0\0\0\x05other")
 
 
+def test_a_message_of_several_frames_is_framed_once() -> None:
+    """No frame is larger than every peer must take, and all of them together are the message."""
+    shared = SharedFrame()
+    message = bytes(range(256)) * 150
+    first = shared.of(1, message)
+    assert shared.of(1, message) is first
+    made = split(first)
+    assert [len(frame.payload) for frame in made] == [16_384, 16_384, 38_405 - 2 * 16_384]
+    assert {(frame.kind, frame.flags, frame.stream_id) for frame in made} == {(frames.DATA, 0, 1)}
+    assert b"".join(frame.payload for frame in made) == b"\0\0\0\x96\0" + message
+
+
+def test_frames_made_once_go_whole_or_not_at_all() -> None:
+    """Windows, the room of one write and those who wait decide as for any other message, and what goes is
+    counted. Planted: without looking at a window a peer got more than it allows; without looking at the room
+    one write had no bound; without looking at who waits they were overtaken.
+    """
+    message = b"x" * 40_000
+    made = SharedFrame().of(1, message)
+    size = len(message) + 5
+    peer, sender = wide()
+    stream = serving(peer, 1)
+    windows = (sender.window, stream.send_window)
+    assert sender.whole_frames(stream, made, size)
+    assert (sender.window, stream.send_window) == (windows[0] - size, windows[1] - size)
+    assert not sender.whole_frames(stream, made, size), "the room of this write is used up"
+    assert sender.take() == made
+    for narrow in ("stream", "connection"):
+        peer, sender = wide()
+        stream = serving(peer, 1)
+        if narrow == "stream":
+            stream.send_window = size - 1
+        else:
+            sender.window = size - 1
+        assert not sender.whole_frames(stream, made, size)
+        assert not sender.out
+    peer, sender = wide()
+    stream = serving(peer, 1)
+    sender.pause()
+    sender.data(stream, b"first")
+    sender.resume()
+    assert not sender.whole_frames(stream, made, size)
+    # It is another's turn first.
+    peer, sender = wide(flush_bytes=100_000)
+    waiting, other = serving(peer, 1), serving(peer, 3)
+    sender.data(waiting, b"y" * 120_000)
+    sender.take()
+    assert sender.ready
+    assert not sender.whole_frames(other, SharedFrame().of(3, message), size)
+
+
 def test_a_shared_frame_that_must_wait_waits_without_its_head() -> None:
     """The frame that finally goes has a head of its own."""
     peer, sender = wide()

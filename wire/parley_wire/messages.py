@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 _PREFIX = struct.Struct(">BL")
 PREFIX_BYTES = 5
-LARGEST_SHARED_BYTES = 16_384 - PREFIX_BYTES
+LARGEST_FRAMED_BYTES = 16_384 - PREFIX_BYTES
 """The largest message that goes as one DATA frame."""
+LARGEST_SHARED_BYTES = 3 * 16_384 - PREFIX_BYTES
+"""The largest message whose frames are made once for all connections: three, which other streams wait for."""
 
 
 class PackedMessage:

@@ -9,7 +9,7 @@ import grpc
 from parley_wire.behaviour import log
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
-from parley_wire.messages import LARGEST_SHARED_BYTES, plain, prefixed
+from parley_wire.messages import LARGEST_FRAMED_BYTES, LARGEST_SHARED_BYTES, PREFIX_BYTES, plain, prefixed
 from parley_wire.request import Request
 from parley_wire.response import BASIC_HEADERS
 from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
@@ -50,7 +50,7 @@ class RawCall(Call):
     or TypeError for metadata that cannot be sent.
     """
 
-    __slots__ = ("_ending", "_handler", "_messages_left", "_over")
+    __slots__ = ("_ending", "_handler", "_messages_left", "_over", "_sender")
 
     def __init__(
         self, connection: ServerConnection, stream: Stream, request: Request, *, request_streaming: bool
@@ -58,6 +58,8 @@ class RawCall(Call):
         super().__init__(connection, stream, request)
         self._handler: RawHandler | None = None
         self._ending = False
+        # Held here for `send`: on the way over connection and core it would miss the cache twice.
+        self._sender = connection.core.sender
         self._over = False
         # How many request messages may still come; -1 for any number.
         self._messages_left = -1 if request_streaming else 1
@@ -95,18 +97,23 @@ class RawCall(Call):
         if self._ending or stream.local_closed:
             return False
         connection = self._connection
-        sender = connection.core.sender
+        sender = self._sender
         if not self._headers_sent:
             self._headers_sent = True
             sender.headers(stream, BASIC_HEADERS, end_stream=False)
-        if len(message) <= LARGEST_SHARED_BYTES:
+        size = len(message)
+        if size <= LARGEST_FRAMED_BYTES:
             taken = sender.data_frame(stream, connection.shared.of(stream.id, message))
+        elif size <= LARGEST_SHARED_BYTES and sender.whole_frames(
+            stream, connection.shared.of(stream.id, message), size + PREFIX_BYTES
+        ):
+            taken = True
         else:
             taken = sender.data(stream, prefixed(message))
         if not connection.dirty:
             connection.schedule()
         if not taken:
-            self._mind_buffer(len(message))
+            self._mind_buffer(size)
         return taken
 
     def close(

@@ -106,6 +106,23 @@ class Sender:
         self._enqueue(stream, frame[HEAD_BYTES:])
         return False
 
+    def whole_frames(self, stream: Stream, frames: bytes, payload_bytes: int) -> bool:
+        """Send DATA frames if all of them may go at once. False: none was taken."""
+        if (
+            stream.queue is not None
+            or payload_bytes > self._room
+            or payload_bytes > self.window
+            or payload_bytes > stream.send_window
+            or self._ready
+        ):
+            return False
+        self.window -= payload_bytes
+        stream.send_window -= payload_bytes
+        self._room -= payload_bytes
+        self.data_frames += -(-payload_bytes // DEFAULT_FRAME_BYTES)
+        self.out.append(frames)
+        return True
+
     def data(self, stream: Stream, data: bytes) -> bool:
         """Send bytes in as many frames as it takes. False as for `data_frame`."""
         size = len(data)

@@ -12,7 +12,7 @@ import grpc.aio
 from parley_wire import behaviour
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
-from parley_wire.messages import LARGEST_SHARED_BYTES, compressed, in_bytes, plain, prefixed
+from parley_wire.messages import LARGEST_FRAMED_BYTES, compressed, in_bytes, plain, prefixed
 from parley_wire.response import BASIC_HEADERS, headers_block
 from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
 
@@ -201,7 +201,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         compress, self._compress_next = self._compress_next, True
         if self._encoding != "identity" and compress:
             sender.data(stream, compressed(encoded, self._encoding))
-        elif len(encoded) <= LARGEST_SHARED_BYTES:
+        elif len(encoded) <= LARGEST_FRAMED_BYTES:
             sender.data_frame(stream, connection.shared.of(stream.id, encoded))
         else:
             sender.data(stream, prefixed(encoded))
