@@ -409,7 +409,14 @@ class Case:
             if not self.client:
                 sender.headers(stream, encode(RESPONSE), end_stream=False)
             size = rand.choice((0, 10, 1000, 40_000, 150_000))
-            if size > frames.DEFAULT_FRAME_BYTES or rand.random() < 0.5:
+            if size > frames.DEFAULT_FRAME_BYTES and rand.random() < 0.5:
+                body = b"d" * size
+                cuts = range(0, size, frames.DEFAULT_FRAME_BYTES)
+                parts = (body[at : at + frames.DEFAULT_FRAME_BYTES] for at in cuts)
+                framed = b"".join(frames.frame(frames.DATA, 0, stream.id, part) for part in parts)
+                if not sender.whole_frames(stream, framed, size):
+                    sender.data(stream, body)
+            elif size > frames.DEFAULT_FRAME_BYTES or rand.random() < 0.5:
                 sender.data(stream, b"d" * size)
             else:
                 sender.data_frame(stream, frames.whole_message(stream.id, b"d" * size))
