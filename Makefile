@@ -27,10 +27,9 @@ test: ## Set up, check and run all tests
 	@echo "== tests"; $(PYTHON_BIN)/python -m pytest --durations=15 --durations-min=5 tests $(ARGS)
 	@$(if $(ARGS),:,tools/timed.sh "some on both transports" $(MAKE) both-transports ARGS="$(ON_BOTH)")
 
-# A short form of both-transports: what streams do, with one file for each kind of trouble.
+# A short form of both-transports: one file for each kind of thing that a stream meets.
 ON_BOTH := tests/scenario/test_connect.py tests/scenario/test_order.py tests/scenario/test_go_away.py \
-	tests/scenario/test_shutdown.py tests/scenario/test_limits.py tests/scenario/test_tls.py \
-	tests/scenario/test_sdk_resume.py tests/scenario/test_bad_input.py
+	tests/scenario/test_shutdown.py tests/scenario/test_tls.py tests/scenario/test_sdk_resume.py
 
 .PHONY: both-transports
 both-transports: python-deps ## Run the tests that need a node on our transport and on grpcio, and compare the counts
