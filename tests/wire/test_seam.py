@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from parley_server.ports.stream import DeviceStream
 
+# Enough for half a megabyte on a busy machine.
+CLOSE_SECONDS = 2.0
 REFUSAL = Refusal(Reason.SERVER_BUSY, "Come back later.")
 
 
@@ -94,8 +96,8 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     server: grpc.aio.Server = parley_wire.Server() if world.kind == "wire" else grpc.aio.server()
     transport: ModuleType = wire_transport if world.kind == "wire" else grpcio_transport
     methods = {
-        "Both": transport.stream_stream(lambda: Recorder(world), close_seconds=0.3),
-        "Stream": transport.unary_stream(lambda: Recorder(world), close_seconds=0.3),
+        "Both": transport.stream_stream(lambda: Recorder(world), close_seconds=CLOSE_SECONDS),
+        "Stream": transport.unary_stream(lambda: Recorder(world), close_seconds=CLOSE_SECONDS),
     }
     server.add_registered_method_handlers(SERVICE, methods)
     port = server.add_insecure_port("127.0.0.1:0")
