@@ -18,6 +18,7 @@ from parley_runtime.clock import SystemClock
 from parley_runtime.tokens import AccessClaims, KeyRing, TokenIssuer
 from parley_server.accounts.ids import device_id_for, user_id_for
 from parley_server.accounts.settings import AccountSettings
+from parley_server.backends.sql.migrate import migrate
 from parley_server.backends.sqlite.database import ChatDatabase
 from parley_server.backends.sqlite.folder import DataFolder
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
@@ -136,6 +137,8 @@ async def prepared_folder(path: Path) -> AsyncIterator[PreparedFolder]:
             audience=settings.token_audience,
             random_bytes=secrets.token_bytes,
         )
+        # As of a node's second start: the first one imports what makes the schema, and keeps it.
+        await migrate(f"sqlite+aiosqlite:///{folder.accounts_database}")
         database = await ChatDatabase.open(folder.chat_database)
         try:
             yield PreparedFolder(database, issuer)
