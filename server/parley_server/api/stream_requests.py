@@ -136,9 +136,12 @@ class StreamRequests:
 
     def _sent(self, request_id: int, done: asyncio.Future[Done]) -> None:
         self._queued -= 1
-        if self._cancelled or done.cancelled():
+        if done.cancelled():
             return
+        # Looked at in any case, or asyncio reports a failure that nobody looked at.
         error = done.exception()
+        if self._cancelled:
+            return
         if error is None:
             reply = stream_pb2.Reply(request_id=request_id, send_message=sent_message(done.result()))
             self._services.metrics.counts.count_stream_request("send_message", "OK")

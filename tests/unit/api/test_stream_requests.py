@@ -1,0 +1,205 @@
+"""Requests of one stream, with calls that answer when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from parley.chat.v1 import message_requests_pb2, stream_pb2
+from parley_runtime.metrics import Metrics
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.settings import Limits
+from parley_server.api.stream_requests import StreamRequests
+from parley_server.chat.command import Done
+from parley_server.ports.message_log import StoreUnavailable
+
+if TYPE_CHECKING:
+    from parley_server.accounts.caller import Caller
+
+
+class Calls:
+    """Queues messages and edits in the order of their coming; `stores` hold up those that they name."""
+
+    def __init__(self) -> None:
+        self.queued: list[str] = []
+        self.answers: dict[str, asyncio.Future[Done]] = {}
+        self.stores: dict[str, asyncio.Future[None]] = {}
+
+    async def post(
+        self, _caller: Caller, request: message_requests_pb2.SendMessageRequest
+    ) -> asyncio.Future[Done]:
+        return await self._queue(request.text)
+
+    async def change(
+        self, _caller: Caller, request: message_requests_pb2.EditMessageRequest
+    ) -> asyncio.Future[Done]:
+        return await self._queue(request.text)
+
+    async def _queue(self, text: str) -> asyncio.Future[Done]:
+        if text in self.stores:
+            await self.stores[text]
+        if text == "refused":
+            raise Refusal(Reason.CHANNEL_NOT_FOUND, "no")
+        if text == "broken":
+            raise KeyError(text)
+        self.queued.append(text)
+        return self.answers.setdefault(text, asyncio.get_running_loop().create_future())
+
+
+class Rates:
+    async def take(self, name: str, who: str) -> None:
+        """As often as anybody likes."""
+
+
+class Client:
+    """The stream's end that takes answers."""
+
+    epoch = "e"
+
+    def __init__(self) -> None:
+        self.replies: list[tuple[int, str]] = []
+        self.idle = 0
+
+    def reply(self, reply: stream_pb2.Reply) -> None:
+        self.replies.append((reply.request_id, reply.WhichOneof("result") or ""))
+
+    def answered_all(self) -> None:
+        self.idle += 1
+
+
+class World:
+    def __init__(self, **limits: int) -> None:
+        self.calls, self.client = Calls(), Client()
+        self.metrics = Metrics()
+        services = SimpleNamespace(
+            calls=self.calls,
+            limits=Limits(**limits),
+            rates=Rates(),
+            metrics=self.metrics,
+            new_error_id=lambda: "error",
+        )
+        caller = cast("Caller", SimpleNamespace(user_id="ann", device_id="d"))
+        self.requests = StreamRequests(cast("Any", services), caller, cast("Any", self.client))
+
+    def send(self, request_id: int, text: str) -> None:
+        message = message_requests_pb2.SendMessageRequest(channel_id="c", text=text)
+        self.requests.submit(stream_pb2.ConnectRequest(request_id=request_id, send_message=message), 10)
+
+    def edit(self, request_id: int, text: str) -> None:
+        message = message_requests_pb2.EditMessageRequest(channel_id="c", text=text)
+        self.requests.submit(stream_pb2.ConnectRequest(request_id=request_id, edit_message=message), 10)
+
+    def commit(self, text: str) -> None:
+        self.calls.answers[text].set_result(Done(1, 1, 1, duplicate=False))
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_message_is_queued_at_once_and_answered_after_its_commit() -> None:
+    """No tick passes before it has its place in the channel's queue. Planted: answering when it was queued
+    told the client of a message that no disk had.
+    """
+    world = World()
+    world.send(1, "a")
+    assert world.calls.queued == ["a"]
+    await settle()
+    assert world.client.replies == []
+    assert (world.requests.in_flight, world.client.idle) == (1, 0)
+    world.commit("a")
+    await settle()
+    assert world.client.replies == [(1, "send_message")]
+    assert (world.requests.in_flight, world.client.idle) == (0, 1)
+    assert world.metrics.counts.stream_requests == {("send_message", "OK"): 1}
+
+
+async def test_messages_and_changes_of_a_stream_keep_their_order() -> None:
+    """Whatever asks a store first holds up what comes behind it, in a task or not.
+
+    Planted: with messages queued at once while something is being served, they overtook it.
+    """
+    world = World()
+    first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
+    world.calls.stores = {"a": first, "c": second}
+    world.send(1, "a")
+    world.send(2, "b")
+    await settle()
+    world.edit(3, "c")
+    world.send(4, "d")
+    await settle()
+    assert world.calls.queued == []
+    first.set_result(None)
+    await settle()
+    world.send(5, "e")
+    assert world.calls.queued == ["a", "b"]
+    second.set_result(None)
+    await settle()
+    assert world.calls.queued == ["a", "b", "c", "d", "e"]
+    for text in reversed("abcde"):
+        world.commit(text)
+        await settle()
+    assert sorted(request_id for request_id, _ in world.client.replies) == [1, 2, 3, 4, 5]
+    assert (world.requests.in_flight, world.client.idle) == (0, 1)
+    world.send(6, "f")
+    assert world.calls.queued[-1] == "f"
+
+
+async def test_every_failure_is_answered() -> None:
+    """At once, after a store was asked, or with the commit; and each is counted under its code."""
+    world = World()
+    world.send(1, "refused")
+    world.send(2, "broken")
+    assert world.client.replies == [(1, "error"), (2, "error")]
+    store = asyncio.get_running_loop().create_future()
+    world.calls.stores = {"later": store}
+    world.send(3, "later")
+    store.set_exception(StoreUnavailable("down"))
+    await settle()
+    world.send(4, "a")
+    world.calls.answers["a"].set_exception(Refusal(Reason.STORE_UNAVAILABLE, "unknown"))
+    await settle()
+    assert [reply for _, reply in world.client.replies] == ["error"] * 4
+    assert world.metrics.counts.stream_requests == {
+        ("send_message", "NOT_FOUND"): 1,
+        ("send_message", "INTERNAL"): 1,
+        ("send_message", "UNAVAILABLE"): 2,
+    }
+
+
+async def test_messages_that_wait_for_their_commit_are_bounded() -> None:
+    """As all requests are. Planted: without counting those without a task any number could wait."""
+    world = World(requests_in_flight=2)
+    for number in range(3):
+        world.send(number + 1, "abc"[number])
+    assert world.client.replies == [(3, "error")]
+    world.commit("a")
+    await settle()
+    world.send(4, "d")
+    assert world.calls.queued == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_after_the_end_nothing_is_answered(fails: bool) -> None:
+    """And a failure that nobody is told of is no error of the server. Planted: leaving at once, without
+    looking at it, had asyncio log that it was never retrieved.
+    """
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    world = World()
+    world.send(1, "a")
+    world.requests.cancel()
+    if fails:
+        world.calls.answers["a"].set_exception(Refusal(Reason.STORE_UNAVAILABLE, "unknown"))
+    else:
+        world.commit("a")
+    await settle()
+    del world
+    gc.collect()
+    assert complaints == []
