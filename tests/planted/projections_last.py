@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from parley_server import node
-from parley_server.backends.separate_commits import SeparateCommits
 from parley_server.backends.sqlite import writer
+from parley_server.chat.separate_commits import SeparateCommits
 
 
 def _apart(_database: object, log: Any, projections: Any) -> SeparateCommits:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from parley_runtime.refusal import Reason, Refusal
-from parley_server.backends.separate_commits import SeparateCommits
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.batch import BatchLimits
 from parley_server.chat.channel_state import ChannelLimits
@@ -21,6 +20,7 @@ from parley_server.chat.command import Command, Done, LeaveChannel
 from parley_server.chat.erasure import Eraser
 from parley_server.chat.event import Role
 from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
+from parley_server.chat.separate_commits import SeparateCommits
 from parley_server.chat.slots import slot_of
 from parley_server.testing.checker import check
 from parley_server.testing.command_draws import START_MS, CommandDraws

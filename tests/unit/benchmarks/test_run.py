@@ -25,7 +25,13 @@ COMMAND = (sys.executable, "benchmarks/run.py", "--quick", "--only", "a,b,c,d,e,
 FIGURES = {
     "a": {"messages/s", "ack p50", "ack p95", "ack p99", "node CPU per message"},
     "b": {"deliveries/s", "deliveries per CPU second", "messages/s", "ack p50", "events per frame"},
-    "c": {"RSS per session", "PSS per session", "RSS of the node", "CPU per session", "CPU to open a session"},
+    "c": {
+        "RSS per session",
+        "PSS per session",
+        "RSS of the node",
+        "CPU per session",
+        "CPU to open a session",
+    },
     "d": {"page p50", "page p95", "page p99", "node CPU per page", "page size"},
     "e": {"until all are live", "CPU per device", "bytes read per device", "read calls per device"},
     "f": {

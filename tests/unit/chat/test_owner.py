@@ -11,7 +11,6 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_server.backends.memory.feed import MemoryFeed
 from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.projections import MemoryProjections
-from parley_server.backends.separate_commits import SeparateCommits
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.batch import BatchLimits
 from parley_server.chat.command import (
@@ -29,6 +28,7 @@ from parley_server.chat.fanout import Fanout
 from parley_server.chat.hub import Hub
 from parley_server.chat.owner import ChannelOwner, OwnerLimits, OwnerPorts
 from parley_server.chat.owners import Owners
+from parley_server.chat.separate_commits import SeparateCommits
 from parley_server.ports.message_log import StoreUnavailable, Unknown
 
 if TYPE_CHECKING:
