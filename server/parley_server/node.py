@@ -98,7 +98,9 @@ DATA_UNUSABLE: tuple[type[Exception], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A node that serves. `address` is host:port as bound; `metrics_address` is empty without metrics."""
+    """A node that serves. `address` is host:port as bound, or unix:path; `metrics_address` is empty without
+    metrics.
+    """
 
     node_id: str
     address: str
@@ -300,7 +302,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                 eraser.keep_sweeping(every_seconds=ERASE_EVERY_SECONDS),
             )
         )
-        address = f"{settings.listen.rpartition(':')[0]}:{port}"
+        address = _bound_address(settings.listen, port)
         log.info("node serves", node=node_id, address=address, metrics=metrics_address, data=str(folder.path))
         try:
             yield RunningNode(node_id, address, metrics_address, folder.path, operator_token_file)
@@ -311,6 +313,11 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
             left_seconds = settings.stop_grace_seconds - (time.monotonic() - started)
             await server.stop(max(0.0, left_seconds))
             log.info("node left", node=node_id)
+
+
+def _bound_address(listen: str, port: int) -> str:
+    # gRPC says that the port of a unix socket is 1.
+    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 
 
 @asynccontextmanager
