@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from parley_runtime.at_once import run_at_once
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.projections import MemoryProjections
@@ -24,7 +25,7 @@ from parley_server.chat.known_ids import KnownIds, Sent
 from parley_server.chat.owner import ChannelOwner
 from parley_server.ports.message_log import AppendResult, Committed, Conflict, LogPage, Unknown
 from parley_server.testing.checker import Invariant
-from parley_server.testing.model_store import ModelStore, run_at_once
+from parley_server.testing.model_store import ModelStore
 from parley_server.testing.schedule import LIMITS, first_violations
 
 if TYPE_CHECKING:

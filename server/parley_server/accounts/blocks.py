@@ -71,6 +71,10 @@ class Blocks:
             return blocked()
         return None
 
+    def remembers(self, user_id: str) -> bool:
+        """Whether no store is asked whom the user blocked."""
+        return user_id in self._cached
+
     async def blockers_among(self, user_id: str, others: Iterable[str]) -> set[str]:
         """Those of the others who blocked the user or whom he blocked. Any number of ids, one question to
         the store at most for those who are not remembered.

@@ -73,6 +73,12 @@ class ChatCalls:
             thread_root_seq=request.thread_root_seq,
         )
 
+    def posts_at_once(self, caller: Caller, request: message_requests_pb2.SendMessageRequest) -> bool:
+        """Whether `post` of this message waits for nothing."""
+        if request.reply_to_seq or request.thread_root_seq:
+            return False
+        return self._messages.posts_at_once(caller.user_id, request.channel_id)
+
     async def change(self, caller: Caller, request: ChangeRequest) -> asyncio.Future[Done]:
         """Queue a change of a message, in order with what is posted."""
         where = caller.user_id, request.channel_id, request.client_message_id, request.seq

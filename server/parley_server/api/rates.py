@@ -41,6 +41,11 @@ class RateCheck:
         self._limiter = limiter
         self._rates = {name: _rate(getattr(rates, name)) for name in rates.__struct_fields__}
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether taking never waits for anything."""
+        return self._limiter.answers_at_once
+
     async def take_method(self, method: str, who: str) -> None:
         """Count one unary call of `who` (a user id, or an address). Raises Refusal (RATE_LIMITED)."""
         await self.take(_BY_METHOD.get(method, "call"), who)

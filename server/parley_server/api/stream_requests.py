@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from parley.chat.v1 import stream_pb2
-from parley_runtime.eager import Ended, Rest, begin
+from parley_runtime.at_once import run_at_once
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import status_of
 from parley_server.api.chat import change_made, sent_message
@@ -102,10 +102,14 @@ class StreamRequests:
             )
         elif size_bytes > limits.request_bytes:
             self._refuse(request, too_large(size_bytes, limits.request_bytes))
-        elif self._tasks is None and request.WhichOneof("request") == "send_message":
+        elif self._sends_at_once(request):
             self._send(request)
         else:
-            self._serve_in_task(request)
+            task = asyncio.get_running_loop().create_task(self._answer(request))
+            if self._tasks is None:
+                self._tasks = set()
+            self._tasks.add(task)
+            task.add_done_callback(self._answered)
 
     def cancel(self) -> None:
         """Answer nothing any more. What was handed to a channel is written all the same."""
@@ -113,20 +117,25 @@ class StreamRequests:
         for task in self._tasks or ():
             task.cancel()
 
-    # A message, when nothing comes before it: nearly always it can be queued at once, and no task is needed.
+    # A message that nothing comes before and that asks no store, as nearly all: it needs no task.
+
+    def _sends_at_once(self, request: stream_pb2.ConnectRequest) -> bool:
+        services = self._services
+        return (
+            self._tasks is None
+            and request.WhichOneof("request") == "send_message"
+            and services.rates.answers_at_once
+            and services.calls.posts_at_once(self._caller, request.send_message)
+        )
 
     def _send(self, request: stream_pb2.ConnectRequest) -> None:
         try:
-            begun = begin(self._queue(request.send_message))
+            done = run_at_once(self._queue(request.send_message))
         except Exception as error:
             self._reply(request.request_id, "send_message", error=error)
             return
-        if isinstance(begun, Ended):
-            self._queued += 1
-            begun.result.add_done_callback(partial(self._sent, request.request_id))
-        else:
-            # It asks a store first.
-            self._serve_in_task(request, begun)
+        self._queued += 1
+        done.add_done_callback(partial(self._sent, request.request_id))
 
     async def _queue(self, message: message_requests_pb2.SendMessageRequest) -> asyncio.Future[Done]:
         # One after the other up to the queue of the channel, so messages keep their order.
@@ -153,17 +162,6 @@ class StreamRequests:
 
     # Everything else
 
-    def _serve_in_task(
-        self,
-        request: stream_pb2.ConnectRequest,
-        queueing: Rest[asyncio.Future[Done]] | None = None,
-    ) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(request, queueing))
-        if self._tasks is None:
-            self._tasks = set()
-        self._tasks.add(task)
-        task.add_done_callback(self._answered)
-
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._forget(task)
         if not self.in_flight and not task.cancelled():
@@ -174,17 +172,13 @@ class StreamRequests:
             self._tasks.discard(task)
             self._tasks = self._tasks or None
 
-    async def _answer(
-        self,
-        request: stream_pb2.ConnectRequest,
-        queueing: Rest[asyncio.Future[Done]] | None,
-    ) -> None:
+    async def _answer(self, request: stream_pb2.ConnectRequest) -> None:
         kind = request.WhichOneof("request") or ""
         reply = stream_pb2.Reply(request_id=request.request_id)
         failure = None
         try:
             if kind == "send_message":
-                done = await (queueing or self._queue(request.send_message))
+                done = await self._queue(request.send_message)
                 reply.send_message.CopyFrom(sent_message(await done))
             else:
                 await self._serve(request, kind, reply)

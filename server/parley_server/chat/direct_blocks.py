@@ -19,6 +19,10 @@ PAIRS_KEPT = 65_536
 class KnowsBlocks(Protocol):
     """Says who blocked whom. Answers that are known already do not suspend."""
 
+    def remembers(self, user_id: str) -> bool:
+        """Whether no store is asked whom the user blocked."""
+        ...
+
     async def refusal_between(self, one: str, other: str) -> Refusal | None:
         """BLOCKED when either blocked the other."""
         ...
@@ -35,6 +39,13 @@ class DirectBlocks:
         self._projections = projections
         self._blocks = blocks
         self._peers: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def knows(self, user_id: str, channel_id: str) -> bool:
+        """Whether `refusal` answers without asking a store."""
+        peer = self._peers.get((channel_id, user_id))
+        if not peer:
+            return peer is not None
+        return self._blocks.remembers(user_id) and self._blocks.remembers(peer)
 
     async def refusal(self, user_id: str, channel_id: str) -> Refusal | None:
         """BLOCKED when the channel is a direct one of the user and one of the two blocked the other."""

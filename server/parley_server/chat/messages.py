@@ -84,6 +84,10 @@ class Messages:
         )
         return await self._submit(channel_id, command, targets)
 
+    def posts_at_once(self, user_id: str, channel_id: str) -> bool:
+        """Whether `post`, of what is no answer to anything, asks no store and waits for nothing."""
+        return self._direct_blocks.knows(user_id, channel_id)
+
     async def edit(
         self, user_id: str, channel_id: str, client_message_id: str, seq: int, content: Content
     ) -> asyncio.Future[Done]:

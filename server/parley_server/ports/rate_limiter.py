@@ -21,6 +21,9 @@ class RateLimiter(Protocol):
     refused call costs nothing; keys do not influence one another.
     """
 
+    answers_at_once: bool
+    """Whether `take` never waits for anything."""
+
     async def take(self, key: str, rate: Rate) -> float:
         """Take one call. Returns 0.0 when it passes, else the seconds after which it would."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from parley_runtime.at_once import run_at_once
 from parley_server.chat.fanout import Fanout
 from parley_server.ports.feed import FeedPage
 from parley_server.ports.message_log import AppendResult, LogPage, StoreUnavailable, Unknown
@@ -25,7 +26,7 @@ from parley_server.testing.model_history import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
+    from collections.abc import Callable, Collection, Generator, Sequence
 
     from parley_server.chat.event import Event
     from parley_server.ports.message_log import MessageLog, Row
@@ -74,17 +75,6 @@ class Call:
         if self.name == "append":
             return Unknown("the store did not answer")
         return StoreUnavailable(f"{self.name}: the store did not answer")
-
-
-def run_at_once(work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of a coroutine that never suspends, such as those of the memory backends."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        result: Result = stop.value
-        return result
-    work.close()
-    raise AssertionError("a store of the model suspended")
 
 
 class ModelStore:

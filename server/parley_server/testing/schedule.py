@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from parley_runtime.at_once import run_at_once
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.batch import BatchLimits
@@ -32,7 +33,6 @@ from parley_server.testing.model_store import (
     NodeFanout,
     NodeLog,
     NodeProjections,
-    run_at_once,
 )
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from parley.chat.v1 import message_requests_pb2
+from parley_runtime.at_once import run_at_once
 from parley_runtime.metrics import Metrics
 from parley_runtime.settings import Limits
 from parley_runtime.settings import Sessions as SessionSettings
@@ -33,7 +34,6 @@ from parley_server.chat.inbox import Inbox
 from parley_server.chat.joining import Joins
 from parley_server.chat.messages import Messages
 from parley_server.testing.manual_clock import ManualClock
-from parley_server.testing.model_store import run_at_once
 from parley_server.testing.projected_log import LogWriter
 from parley_server.testing.stepped_loop import Gated, Gates, SteppedLoop
 

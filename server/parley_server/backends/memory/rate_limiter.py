@@ -24,6 +24,8 @@ class MemoryRateLimiter:
     callers some start anew, and memory stays bounded.
     """
 
+    answers_at_once = True
+
     def __init__(self, clock: Clock, *, limit_keys: int = 1_000_000) -> None:
         self._clock = clock
         self._limit_keys = limit_keys
