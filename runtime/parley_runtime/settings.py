@@ -54,8 +54,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Open streams of one user on this node."""
     calls_beside_streams: int = 20_000
     """Open calls on this node beside its streams, half-sent ones included; one more is refused."""
+    streams_per_connection: int = 1000
+    """Open streams and calls on one connection; further ones wait at the client. A proxy needs more."""
     health_watches: int = 1000
     """Open watches of this node's health, which anybody may open."""
+    reflection_streams: int = 100
+    """Open streams of reflection, which anybody may open."""
     channels_in_memory: int = 10_000
     """Idle channels kept in memory."""
     waiting_per_channel: int = 4096

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from parley.auth.v1 import auth_service_pb2
 from parley_server.testing.node_process import NodeProcess
@@ -120,6 +121,59 @@ async def test_health_watches_are_bounded(start_node: StartNode) -> None:
             return outcome.code is grpc.StatusCode.OK
 
         await eventually(taken)
+
+
+async def test_reflection_streams_are_bounded(start_node: StartNode) -> None:
+    """One more than may be open is refused by name; where one ends, another may begin.
+
+    Planted: without the limit one connection held all calls that a node takes; without the count going down
+    the last one was refused for ever.
+    """
+    node = await start_node(**{"limits.reflection_streams": 3})
+    async with RawClient(node.address) as client:
+        ask: Any = client.channel.stream_stream(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        question = reflection_pb2.ServerReflectionRequest(list_services="*")
+
+        async def opened() -> Any:
+            stream = ask()
+            await stream.write(question)
+            assert (await stream.read()).list_services_response.service
+            return stream
+
+        streams = [await opened() for _ in range(3)]
+        refused = await outcome_of(opened())
+        assert refused.brief == ("RESOURCE_EXHAUSTED", "SERVER_BUSY")
+        streams[0].cancel()
+
+        async def taken() -> bool:
+            return (await outcome_of(opened())).code is grpc.StatusCode.OK
+
+        await eventually(taken)
+
+
+async def test_a_connection_says_how_many_streams_it_takes(start_node: StartNode) -> None:
+    """SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113, section 6.5.2), as set. Planted: a node took as many on one
+    connection as on all.
+    """
+    for settings, expected in (({}, 1000), ({"limits.streams_per_connection": 7}, 7)):
+        node = await start_node(**settings)
+        host, _, port = node.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        head = await asyncio.wait_for(reader.readexactly(9), 30)
+        assert head[3] == 4
+        pairs = await reader.readexactly(int.from_bytes(head[:3], "big"))
+        found = {
+            int.from_bytes(pairs[at : at + 2], "big"): int.from_bytes(pairs[at + 2 : at + 6], "big")
+            for at in range(0, len(pairs), 6)
+        }
+        assert found[3] == expected
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_calls_that_are_held_open_are_bounded(start_node: StartNode) -> None:

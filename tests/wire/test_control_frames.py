@@ -234,6 +234,34 @@ def test_made_you_reset_ends_the_connection() -> None:
     assert peer.failure(events) is ErrorCode.ENHANCE_YOUR_CALM
 
 
+def test_settings_cost_by_their_size() -> None:
+    """A frame of thousands of settings is work for thousands. Planted: counted as one frame, a peer kept the
+    core busy for seconds within its allowance.
+    """
+    limits = Limits(control_frames_burst=100, control_frames_per_second=1)
+    large = frames.settings(((4, 65_535),) * 2700)
+    peer = Peer(limits=limits).shake_hands()
+    assert peer.failure(peer.feed(large)) is None
+    assert peer.failure(peer.feed(large)) is ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_header_fields_beyond_the_usual_cost() -> None:
+    """Hundreds of one byte each are as much work as as many frames; what calls carry costs nothing.
+
+    Planted: not counted, a peer kept the core busy for seconds.
+    """
+    limits = Limits(control_frames_burst=100, control_frames_per_second=1)
+    peer = Peer(limits=limits).shake_hands()
+    usual = tuple((b"m%d" % number, b"") for number in range(50))
+    for stream_id in range(1, 200, 2):
+        assert peer.failure(peer.feed(peer.request(stream_id, fields=usual))) is None
+    many = tuple((b"m%d" % number, b"") for number in range(400))
+    events = [
+        event for stream_id in range(201, 211, 2) for event in peer.feed(peer.request(stream_id, fields=many))
+    ]
+    assert peer.failure(events) is ErrorCode.ENHANCE_YOUR_CALM
+
+
 def test_resets_at_a_fair_rate_go_on() -> None:
     """Clients cancel calls."""
     peer = Peer(limits=Limits(resets_burst=5, resets_per_second=2)).shake_hands()

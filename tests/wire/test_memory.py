@@ -17,6 +17,7 @@ from parley_wire.errors import ErrorCode
 from parley_wire.events import RequestReceived
 from parley_wire.headers import encode
 from parley_wire.limits import Limits
+from parley_wire.options import ServerOptions
 from parley_wire.server_connection import ServerConnection
 from parley_wire.servicer_call import ServicerCall
 from parley_wire.stream import Stream
@@ -152,3 +153,56 @@ async def test_compressed_requests_that_nobody_reads_stay_small(start_server: St
         go.set()
         await peer.trailers(1)
     assert sizes == [4 * MIB] * 15
+
+
+async def _discard(_request: bytes, _context: object) -> bytes:
+    return b""
+
+
+def _register_discarding(server: grpc.aio.Server) -> None:
+    handler: Any = grpc.unary_unary_rpc_method_handler(_discard)
+    server.add_registered_method_handlers(SERVICE, {"Unary": handler})
+
+
+async def test_compressed_requests_of_many_calls_are_unpacked_one_by_one(start_server: StartServer) -> None:
+    """Hundreds of them fit one read. Planted: unpacked as they came they took 160 MiB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = packer.compress(b"\0" * 4 * MIB) + packer.flush()
+    _, address = await start_server(_register_discarding)
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        fields = [(n, f"/{SERVICE}/Unary".encode() if n == b":path" else v) for n, v in HEADERS]
+        head = encode([*fields, (b"grpc-encoding", b"gzip")])
+        calls = range(1, 2 * 15, 2)
+        tracemalloc.start()
+        try:
+            for stream_id in calls:
+                peer.write(
+                    frames.headers(stream_id, head, end_stream=False),
+                    frames.frame(frames.DATA, frames.END_STREAM, stream_id, message(packed, 1)),
+                )
+            for stream_id in calls:
+                await peer.trailers(stream_id)
+            assert tracemalloc.get_traced_memory()[1] < 12 * MIB
+        finally:
+            tracemalloc.stop()
+
+
+async def test_unpacking_has_its_price(start_server: StartServer) -> None:
+    """What is little for the sender and much for us counts, whether it can be unpacked or not: the connection
+    ends. Planted: without the price any number was unpacked.
+    """
+    options = ServerOptions(
+        receive_message_bytes=MIB, limits=Limits(control_frames_burst=100, control_frames_per_second=1)
+    )
+    for size in (MIB, 2 * MIB):
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        packed = packer.compress(b"\0" * size) + packer.flush()
+        _, address = await start_server(_register_discarding, options=options)
+        async with SocketPeer(address) as peer:
+            peer.shake_hands()
+            fields = [(n, f"/{SERVICE}/Unary".encode() if n == b":path" else v) for n, v in HEADERS]
+            peer.write(frames.headers(1, encode([*fields, (b"grpc-encoding", b"gzip")]), end_stream=False))
+            peer.body(1, message(packed, 1), end_stream=True)
+            goaway = await peer.until(frames.GOAWAY)
+            assert int.from_bytes(goaway.payload[4:8], "big") == ErrorCode.ENHANCE_YOUR_CALM

@@ -43,12 +43,19 @@ async def test_an_idle_connection_stays(start_server: StartServer) -> None:
         await peer.trailers(1)
 
 
-async def test_slow_headers(start_server: StartServer) -> None:
-    """A block that began and does not end."""
+@pytest.mark.parametrize(
+    "begun",
+    [frames.frame(frames.HEADERS, 0, 1, b""), frames.frame(frames.HEADERS, 4, 1, b"x" * 50)[:20]],
+    ids=["between frames", "within one"],
+)
+async def test_slow_headers(start_server: StartServer, begun: bytes) -> None:
+    """A block that began and does not end. Planted: looking at whole frames only, one that came a byte at a
+    time was waited for without end.
+    """
     _, address = await start_server(options=quick_options(header_seconds=0.1))
     async with SocketPeer(address) as peer:
         peer.shake_hands()
-        peer.write(frames.frame(frames.HEADERS, 0, 1, b""))
+        peer.write(begun)
         last = (await peer.until_closed())[-1]
         assert (last.kind, last.code) == (frames.GOAWAY, ErrorCode.ENHANCE_YOUR_CALM)
 

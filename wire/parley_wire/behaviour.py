@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from parley_wire.status import CallFault
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from parley_wire.handlers import Handler, Handlers
+    from parley_wire.messages import PackedMessage
     from parley_wire.servicer_call import ServicerCall
 
 log = logging.getLogger("parley_wire")
@@ -24,8 +27,16 @@ _SYNCHRONOUS = (
 )
 
 
-async def serve(call: ServicerCall, handler: Handler, first: bytes | None, handlers: Handlers) -> None:
+async def serve(
+    call: ServicerCall, handler: Handler, first: bytes | PackedMessage | None, handlers: Handlers
+) -> None:
     """Run the handler and send how it ended. `first` is the request of a method with one request."""
+    try:
+        request = None if first is None else call.unpacked(first)
+    except CallFault as fault:
+        call.cancel(fault)
+        return
+    del first
     try:
         if handlers.intercepted:
             replaced = await handlers.intercept(call.path, call.invocation_metadata(), handler)
@@ -34,7 +45,7 @@ async def serve(call: ServicerCall, handler: Handler, first: bytes | None, handl
             _check_kind(replaced, handler)
             handler = replaced
             call.replace_handler(handler)
-        await _run(call, handler, first)
+        await _run(call, handler, request)
     except Exception as error:
         # AbortError comes from `context.abort`, which set a code. One that did not is a defect like others.
         if call.code() is grpc.StatusCode.OK:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from parley_wire.stream import Stream
 
 
+# Unpacking so many bytes costs us as much as a control frame; for its sender it may be a few.
+_UNPACKED_BYTES_PER_COST = 8192
+
+
 class Call:
     """The server's side of one call. The connection calls the `on_…` methods; `on_closed` once, last."""
 
@@ -62,6 +66,22 @@ class Call:
         self._release()
 
     # For the kinds of calls
+
+    def unpacked(self, message: bytes | PackedMessage) -> bytes:
+        """A request as it was meant. Unpacking costs its connection's allowance. Raises CallFault."""
+        if isinstance(message, bytes):
+            return message
+        unpacked_bytes = message.limit_bytes
+        try:
+            plain = message.unpacked()
+            unpacked_bytes = len(plain)
+        finally:
+            core = self._connection.core
+            core.control.count(core, unpacked_bytes / _UNPACKED_BYTES_PER_COST)
+        if core.failed:
+            self._connection.schedule()
+            raise CallFault(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much to unpack")
+        return plain
 
     def _messages(self, data: bytes) -> list[bytes | PackedMessage]:
         """The request messages that these bytes complete. Raises CallFault."""

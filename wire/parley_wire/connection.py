@@ -18,7 +18,7 @@ from parley_wire.events import (
     StreamEnded,
 )
 from parley_wire.flow import ReceiveWindow
-from parley_wire.frames import ACK, DATA, HEAD, HEAD_BYTES, PREFACE, SETTINGS
+from parley_wire.frames import ACK, DATA, HEAD, HEAD_BYTES, HEADERS, PREFACE, SETTINGS
 from parley_wire.incoming_control import IncomingControl
 from parley_wire.incoming_data import data_frame
 from parley_wire.incoming_headers import IncomingHeaders
@@ -30,6 +30,10 @@ from parley_wire.streams import Streams
 
 if TYPE_CHECKING:
     from parley_wire.limits import Limits
+
+
+# Where in a frame's head its type stands (section 4.1).
+_KIND_AT = 3
 
 
 class Connection:
@@ -169,8 +173,9 @@ class Connection:
 
     @property
     def headers_open(self) -> bool:
-        """Whether a header block of the peer has begun and not ended."""
-        return self._headers.open
+        """Whether a header block of the peer has begun and not ended, be it within its first frame."""
+        residue = self._residue
+        return self._headers.open or (len(residue) > _KIND_AT and residue[_KIND_AT] == HEADERS)
 
     @property
     def can_open(self) -> bool:
@@ -351,7 +356,7 @@ class Connection:
             self._headers.continuation(self, kind, flags, stream_id, payload)
         elif self.awaits_settings and (kind != SETTINGS or flags & ACK):
             self.fail(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
-        elif kind == frames.HEADERS:
+        elif kind == HEADERS:
             self._headers.headers(self, flags, stream_id, payload)
         else:
             self.control.frame(self, kind, flags, stream_id, payload)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Moving the windows of so many streams costs us as much as another control frame.
 _STREAMS_PER_COST = 50
+# So do so many bytes of SETTINGS.
+_SETTINGS_BYTES_PER_COST = 256
 
 
 class IncomingControl:
@@ -94,6 +96,9 @@ def _settings(connection: Connection, flags: int, stream_id: int, payload: bytes
     elif len(payload) % 6:
         connection.fail(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS must hold whole settings")
     else:
+        connection.control.count(connection, len(payload) / _SETTINGS_BYTES_PER_COST)
+        if connection.failed:
+            return
         changed = connection.remote.changed(frames.setting_pairs(payload), by_server=connection.client)
         if isinstance(changed, SettingsFault):
             connection.fail(changed.code, changed.reason)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from parley_wire.limits import Limits
     from parley_wire.stream import Stream
 
+# More fields than calls have, and how many of them cost us as much as a control frame.
+_USUAL_FIELDS = 64
+_FIELDS_PER_COST = 8
+
 
 class IncomingHeaders:
     """The receiving side of header blocks of one connection."""
@@ -97,6 +101,12 @@ class IncomingHeaders:
         except BlockFault as fault:
             connection.fail(fault.code, fault.reason)
             return
+        extra = len(headers.fields) - _USUAL_FIELDS
+        if extra > 0:
+            # A field of one byte costs as much to decode and to check as a frame.
+            connection.control.count(connection, extra / _FIELDS_PER_COST)
+            if connection.failed:
+                return
         stream = connection.streams.open.get(self._stream_id)
         if connection.client:
             self._response(connection, stream, headers)

@@ -26,19 +26,19 @@ class PackedMessage:
     than it cost its sender. `len` is that size.
     """
 
-    __slots__ = ("_data", "_encoding", "_limit_bytes")
+    __slots__ = ("_data", "_encoding", "limit_bytes")
 
     def __init__(self, data: bytes, encoding: str, limit_bytes: int) -> None:
         self._data = data
         self._encoding = encoding
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
 
     def __len__(self) -> int:
         return len(self._data)
 
     def unpacked(self) -> bytes:
         """The message. Raises CallFault if it is none, or has more than the limit."""
-        return decompress(self._data, self._encoding, self._limit_bytes)
+        return decompress(self._data, self._encoding, self.limit_bytes)
 
 
 class MessageReader:

@@ -9,7 +9,7 @@ import grpc
 from parley_wire.behaviour import log
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
-from parley_wire.messages import LARGEST_FRAMED_BYTES, LARGEST_SHARED_BYTES, PREFIX_BYTES, plain, prefixed
+from parley_wire.messages import LARGEST_FRAMED_BYTES, LARGEST_SHARED_BYTES, PREFIX_BYTES, prefixed
 from parley_wire.request import Request
 from parley_wire.response import BASIC_HEADERS
 from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
@@ -164,7 +164,7 @@ class RawCall(Call):
                 self._messages_left -= 1
                 if self._messages_left == 0:
                     self._connection.server.request_over(self)
-                handler.received(plain(message))
+                handler.received(self.unpacked(message))
                 if self._ending:
                     # The handler closed the call: it hears no more, of this frame either.
                     return

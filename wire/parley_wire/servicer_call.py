@@ -12,7 +12,7 @@ import grpc.aio
 from parley_wire import behaviour
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
-from parley_wire.messages import LARGEST_FRAMED_BYTES, compressed, in_bytes, plain, prefixed
+from parley_wire.messages import LARGEST_FRAMED_BYTES, compressed, in_bytes, prefixed
 from parley_wire.response import BASIC_HEADERS, headers_block
 from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
 
@@ -124,7 +124,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._fail(SLOW_REQUEST_FAULT)
 
     def cancel(self, fault: CallFault) -> None:
-        """The server ends the call."""
+        """The server ends the call, or its request cannot be unpacked."""
         self._fail(fault)
 
     # Requests
@@ -155,7 +155,8 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
             self._connection.server.request_over(self)
             if self._requests is None:
                 raise CallFault(grpc.StatusCode.UNIMPLEMENTED, "the request has no message")
-            self._start(plain(self._requests.popleft()))
+            # Unpacked in the task: hundreds of them may come in one read.
+            self._start(self._requests.popleft())
 
     async def read(self) -> Any:
         requests = self._requests
@@ -172,7 +173,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         if not self._connection.dirty:
             self._connection.schedule()
         try:
-            request = plain(message)
+            request = self.unpacked(message)
         except CallFault as fault:
             self._fail(fault)
             raise grpc.aio.AbortError(fault.details) from fault
@@ -302,7 +303,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
             except Exception:
                 behaviour.log.exception("a done callback of %s failed", self._request.path)
 
-    def _start(self, first: bytes | None) -> None:
+    def _start(self, first: bytes | PackedMessage | None) -> None:
         server = self._connection.server
         self._stream.held = True
         self._task = server.loop.create_task(behaviour.serve(self, self._handler, first, server.handlers))

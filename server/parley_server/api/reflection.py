@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -16,6 +16,11 @@ from parley.auth.v1 import auth_service_pb2
 from parley.channel.v1 import channel_service_pb2
 from parley.chat.v1 import chat_service_pb2
 from parley.user.v1 import user_service_pb2
+from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.status import abort_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 SERVICES = tuple(
     service.full_name
@@ -32,14 +37,40 @@ SERVICES = tuple(
 )
 
 
-def add_reflection(server: grpc.aio.Server) -> None:
+class BoundedReflection:
+    """Answers anybody, on at most `streams_limit` streams at a time: a stream that asks nothing ends when its
+    client wants it to.
+    """
+
+    def __init__(self, streams_limit: int) -> None:
+        self._servicer: Any = ReflectionServicer(SERVICES)
+        self._streams_limit = streams_limit
+        self._streams = 0
+
+    async def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        if self._streams >= self._streams_limit:
+            busy = Refusal(
+                Reason.SERVER_BUSY,
+                "Too many reflection streams are open. Retry later, or use the .proto files.",
+                retry_after_seconds=5.0,
+            )
+            await context.abort(*abort_arguments(busy))
+        self._streams += 1
+        try:
+            async for answer in self._servicer.ServerReflectionInfo(request_iterator, context):
+                yield answer
+        finally:
+            self._streams -= 1
+
+
+def add_reflection(server: grpc.aio.Server, *, streams_limit: int) -> None:
     """Serve reflection for all public services.
 
     v1 has the messages of v1alpha under another service name (grpc.io, server reflection): one servicer
     answers both. The v1 name is not in the list it gives out, since no descriptor of it exists to be asked
     for.
     """
-    servicer: Any = ReflectionServicer(SERVICES)
+    servicer: Any = BoundedReflection(streams_limit)
     register: Any = add_ServerReflectionServicer_to_server
     register(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(

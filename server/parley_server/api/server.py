@@ -63,7 +63,7 @@ def make_server(settings: Settings, interceptor: CallInterceptor, servicers: Ser
     chat_service_pb2_grpc.add_ChatServiceServicer_to_server(servicers.chat, server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, server)
     health_pb2_grpc.add_HealthServicer_to_server(servicers.health.servicer, server)
-    add_reflection(server)
+    add_reflection(server, streams_limit=settings.limits.reflection_streams)
     _add_streams(server, servicers.streams)
     return server
 
@@ -78,6 +78,7 @@ def _grpcio_server(settings: Settings, interceptor: CallInterceptor) -> grpc.aio
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", TRANSPORT_SLACK * settings.limits.request_bytes),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", settings.limits.streams_per_connection),
             # A burst of connecting clients must wait, not fail: grpc.aio refuses streams beyond these.
             ("grpc.server.max_pending_requests", settings.limits.streams),
             ("grpc.server.max_pending_requests_hard_limit", 2 * settings.limits.streams),
@@ -96,9 +97,10 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wir
         parley_wire.ServerOptions(
             concurrent_calls=calls,
             receive_message_bytes=TRANSPORT_SLACK * limits.request_bytes,
-            # An edge brings the streams of many users on one connection, and may lose them all at once.
+            # Who brings many streams on one connection may lose them all at once.
             limits=parley_wire.Limits(
-                streams_per_connection=calls, resets_burst=max(limits.streams, DEFAULT_RESETS_BURST)
+                streams_per_connection=limits.streams_per_connection,
+                resets_burst=max(limits.streams_per_connection, DEFAULT_RESETS_BURST),
             ),
         ),
         interceptors=[interceptor],

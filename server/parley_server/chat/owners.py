@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal
@@ -157,9 +158,8 @@ class Owners:
             self._shrink()
 
     def _shrink(self) -> None:
-        if len(self._owners) <= self._channels_limit:
-            return
-        for channel_id in tuple(self._owners):
-            if channel_id not in self._services:
+        excess = len(self._owners) - self._channels_limit
+        if excess > 0:
+            idle = (channel_id for channel_id in self._owners if channel_id not in self._services)
+            for channel_id in tuple(islice(idle, excess)):
                 del self._owners[channel_id]
-                return
