@@ -119,10 +119,16 @@ async def test_every_connection_is_durable(store: Store) -> None:
 
 
 async def test_only_the_owner_may_read_the_file(store: Store) -> None:
-    """It holds password hashes. Planted: the file left for SQLite to make; found by its mode."""
+    """It holds password hashes. Planted: the file left for SQLite to make; found by its mode. Planted: one
+    that was open to others before left so; found at the second opening.
+    """
     await add_users(await store.open(), "bob")
     for path in store.path.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+    await store.close()
+    store.path.chmod(0o644)
+    await store.open()
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
 
 
 async def test_migrations_make_the_schema_that_the_code_uses(tmp_path: Path) -> None:

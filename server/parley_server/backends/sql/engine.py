@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from parley_server.backends.private_file import make_private, tighten
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,8 +28,7 @@ _PRAGMAS = (
 
 
 def open_engine(url: str) -> AsyncEngine:
-    """An engine for the URL. A SQLite file is made with mode 0600 when it is not there: it holds password
-    hashes.
+    """An engine for the URL. Nobody but its owner may read a SQLite file then: it holds password hashes.
 
     Raises OSError when the file cannot be made, SQLAlchemy's ArgumentError for a URL that is none.
     """
@@ -37,7 +37,8 @@ def open_engine(url: str) -> AsyncEngine:
         return create_async_engine(parsed, pool_pre_ping=True)
     if not parsed.database:
         raise ValueError("the accounts need a file: sqlite+aiosqlite:///path/to/accounts.db")
-    os.close(os.open(parsed.database, os.O_RDWR | os.O_CREAT, 0o600))
+    make_private(parsed.database)
+    tighten(parsed.database)
     # isolation_level None: the driver begins no transactions behind our back, `_begin` does.
     engine = create_async_engine(parsed, connect_args={"isolation_level": None})
     event.listen(engine.sync_engine, "connect", _set_pragmas)

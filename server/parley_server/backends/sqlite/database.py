@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
+from parley_server.backends.private_file import make_private, tighten
 from parley_server.backends.sqlite.readers import Readers
 from parley_server.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from parley_server.backends.sqlite.writer import (
@@ -57,7 +58,7 @@ class ChatDatabase:
         reader_threads: int = 3,
         limit_waiting_reads: int = 4096,
     ) -> ChatDatabase:
-        """Open or make the file and bring its tables up to date.
+        """Open or make the file and bring its tables up to date. Nobody but its owner may read it then.
 
         Raises DatabaseTooNew, ForeignDatabase, or StoreUnavailable when the file cannot be opened.
         The caller sees to it that no other process has the file open (see DataFolder).
@@ -141,9 +142,12 @@ _COMPACT: Final = _CompactWrite()
 
 def _connect_to_write(path: str) -> apsw.Connection:
     try:
+        make_private(path)
         connection = apsw.Connection(path, statementcachesize=_STATEMENTS_CACHED)
         try:
             _prepare(connection, path)
+            # Not before: another program's file is left as it is.
+            tighten(path)
         except BaseException:
             connection.close()
             raise
@@ -151,7 +155,7 @@ def _connect_to_write(path: str) -> apsw.Connection:
         raise ForeignDatabase(
             f"{path} is not a database: move it away or give another data folder"
         ) from error
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
     return connection
 
