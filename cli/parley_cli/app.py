@@ -29,7 +29,7 @@ from parley_cli import (
 )
 from parley_cli.exit_codes import ExitCode, exit_code_lines
 from parley_cli.failure import CommandFailure
-from parley_cli.global_options import DEFAULT_SERVER, GlobalOptions, hoist, parse_server
+from parley_cli.global_options import DEFAULT_SERVER, GlobalOptions, check_tls, hoist, parse_server
 from parley_cli.help_text import SETTINGS, examples
 from parley_cli.output import ReaderGone, discard_output, note
 
@@ -53,7 +53,12 @@ def parley(
     context: typer.Context,
     server: Annotated[
         str,
-        typer.Option("--server", envvar="PARLEY_SERVER", metavar="HOST:PORT", help="The server to talk to."),
+        typer.Option(
+            "--server",
+            envvar="PARLEY_SERVER",
+            metavar="HOST:PORT",
+            help="The server to talk to, or unix:/PATH for one that listens on a socket of this machine.",
+        ),
     ] = DEFAULT_SERVER,
     as_name: Annotated[
         str | None,
@@ -77,7 +82,9 @@ def parley(
     The four options below may stand anywhere on the line. Log-ins are kept in ~/.config/parley
     (PARLEY_HOME names another folder).
     """
-    context.obj = GlobalOptions(server=parse_server(server), as_name=as_name, tls=tls, tls_ca=tls_ca)
+    address = parse_server(server)
+    check_tls(address, tls=tls or tls_ca is not None)
+    context.obj = GlobalOptions(server=address, as_name=as_name, tls=tls, tls_ca=tls_ca)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from parley_cli.exit_codes import ExitCode
 from parley_cli.failure import CommandFailure
+from parley_cli.global_options import UNIX
 from parley_runtime.secret_file import SecretFileError, read_secret, write_secret
 
 _FORMAT_VERSION = 1
@@ -175,7 +176,11 @@ class CredentialStore:
                 path.with_suffix(ending).unlink(missing_ok=True)
 
     def _server_folder(self, server: str) -> Path:
-        return self._folder / re.sub(r"[^A-Za-z0-9.\-]", "_", server)
+        readable = re.sub(r"[^A-Za-z0-9.\-]", "_", server)
+        if server.startswith(UNIX):
+            # Different paths can look the same in that form.
+            readable += f"-{hashlib.sha256(os.fsencode(server)).hexdigest()[:16]}"
+        return self._folder / readable
 
     def _path(self, server: str, username: str) -> Path:
         # Names may hold any letter of any script and 256 bytes; a digest fits every file system, and the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,9 @@ from parley_cli.failure import CommandFailure
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 DEFAULT_PORT = 50051
+UNIX = "unix:"
+_SOCKET_PATH_LIMIT_BYTES = 107
+"""What Linux takes; elsewhere it is a few bytes less, and connecting says so."""
 
 WITH_VALUE = ("--server", "--as", "--tls-ca")
 """Global options that take a value."""
@@ -23,8 +28,8 @@ FLAGS = ("--tls",)
 class GlobalOptions:
     """Where to and as whom.
 
-    `server` is HOST:PORT. `tls_ca` names a file of PEM certificates to trust instead of the system's; setting
-    it implies `tls`. Where the command line says nothing of TLS, a stored log-in may.
+    `server` is HOST:PORT, or unix:/PATH. `tls_ca` names a file of PEM certificates to trust instead of the
+    system's; setting it implies `tls`. Where the command line says nothing of TLS, a stored log-in may.
     """
 
     server: str = DEFAULT_SERVER
@@ -61,10 +66,13 @@ def hoist(arguments: Sequence[str]) -> list[str]:
 
 
 def parse_server(text: str) -> str:
-    """HOST:PORT from what was typed; the port may be left out. IPv6 addresses stand in brackets.
+    """HOST:PORT from what was typed; the port may be left out. IPv6 addresses stand in brackets. Or
+    unix:/PATH, the path made absolute.
 
     Raises CommandFailure (USAGE) for what cannot be an address.
     """
+    if text.strip().startswith(UNIX):
+        return _socket(text.strip().removeprefix(UNIX))
     host, colon, port = text.strip().rpartition(":")
     if not colon or text.endswith("]"):
         host, port = text.strip(), str(DEFAULT_PORT)
@@ -81,7 +89,32 @@ def parse_server(text: str) -> str:
     return f"{host}:{int(port)}"
 
 
+def _socket(path: str) -> str:
+    # Two slashes would begin the name of a machine, three are none and a path, as in a URL.
+    if not path or path.endswith("/") or (path.startswith("//") and not path.startswith("///")):
+        raise _bad_server(UNIX + path)
+    # A log-in is stored by this: it must not depend on the folder that a command is typed in.
+    absolute = os.path.abspath(re.sub("^/+", "/", path))
+    if len(os.fsencode(absolute)) > _SOCKET_PATH_LIMIT_BYTES:
+        raise CommandFailure(
+            ExitCode.USAGE,
+            f"the path of a unix socket has at most {_SOCKET_PATH_LIMIT_BYTES} bytes, {absolute} has more",
+            "Have the server listen on a shorter one",
+        )
+    return UNIX + absolute
+
+
+def check_tls(server: str, *, tls: bool) -> None:
+    """Raises CommandFailure (USAGE) for TLS on a unix socket: what stays on this machine is not encrypted."""
+    if tls and server.startswith(UNIX):
+        raise CommandFailure(
+            ExitCode.USAGE, f"{server} is spoken to without TLS", "Leave --tls and --tls-ca out"
+        )
+
+
 def _bad_server(text: str) -> CommandFailure:
     return CommandFailure(
-        ExitCode.USAGE, f"{text!r} is no server address", f"Write HOST:PORT, as in {DEFAULT_SERVER}"
+        ExitCode.USAGE,
+        f"{text!r} is no server address",
+        f"Write HOST:PORT, as in {DEFAULT_SERVER}, or unix:/PATH for a socket on this machine",
     )

@@ -7,11 +7,13 @@ import shlex
 import shutil
 from pathlib import Path
 
-from parley_cli.global_options import DEFAULT_SERVER
+from parley_cli.global_options import DEFAULT_SERVER, UNIX
 
 
 def next_steps(*, program: str, address: str, data: str, tls: bool) -> list[str]:
-    """Lines that say where the node is and what two people would type. `address` is HOST:PORT as bound."""
+    """Lines that say where the node is and what two people would type. `address` is HOST:PORT as bound,
+    or unix:PATH.
+    """
     client = f"{program}{_client_options(address, tls)}"
     return [
         f"Parley is running on {address}. Everything it keeps is in {data}. Ctrl-C stops it.",
@@ -29,7 +31,11 @@ def next_steps(*, program: str, address: str, data: str, tls: bool) -> list[str]
 
 
 def client_address(address: str) -> str:
-    """Where a client on this machine reaches a node bound to `address`: any-addresses become loopback."""
+    """Where a client on this machine reaches a node bound to `address`: any-addresses become loopback, and
+    the path of a socket absolute.
+    """
+    if address.startswith(UNIX):
+        return UNIX + os.path.abspath(address.removeprefix(UNIX))
     host, _, port = address.rpartition(":")
     return f"{ {'0.0.0.0': '127.0.0.1', '': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
 
@@ -55,5 +61,5 @@ def program_name(argument_zero: str, search_path: str | None, folder: Path, inte
 
 def _client_options(address: str, tls: bool) -> str:
     server = client_address(address)
-    options = "" if server == DEFAULT_SERVER else f" --server {server}"
+    options = "" if server == DEFAULT_SERVER else f" --server {shlex.quote(server)}"
     return options + (" --tls" if tls else "")

@@ -26,7 +26,7 @@ _ListenOption = Annotated[
     typer.Option(
         "--listen",
         metavar="HOST:PORT",
-        help="Where to listen. Port 0: any free one.",
+        help="Where to listen. Port 0: any free one. unix:/PATH: a socket on this machine.",
         show_default="127.0.0.1:50051, or as configured",
     ),
 ]

@@ -156,7 +156,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything a node can be told."""
 
     listen: str = "127.0.0.1:50051"
-    """Address and port for gRPC."""
+    """Address and port for gRPC, or unix:/PATH for a socket on this machine."""
     transport: Literal["wire", "grpcio"] = "wire"
     """What speaks HTTP/2: Parley's own transport, or the grpcio library."""
     metrics_listen: str = ""

@@ -67,7 +67,8 @@ def connect(
     foreground: bool = False,
     timeout_seconds: float = 30.0,
 ) -> Client:
-    """A client of the server at `servers` ("host:port"), or of several that serve the same data.
+    """A client of the server at `servers` ("host:port"), or of several that serve the same data. A server on
+    this machine may listen on a unix socket: "unix:/run/parley.sock" (without `tls`).
 
     Use it as `async with parley.connect(server, token=tokens) as client`. Of several servers the first is
     used until it fails, and then the next; those that a leaving server names come before them.
@@ -90,7 +91,7 @@ def connect(
     person looks at this client. `timeout_seconds` bounds every call with all its retries.
 
     Nothing is sent before the client is entered (messages that wait in `state`) or the first call. Raises
-    OSError when `tls` names a certificate that cannot be read.
+    OSError when `tls` names a certificate that cannot be read, ValueError for `tls` with a unix socket.
     """
     return Client(
         Link(

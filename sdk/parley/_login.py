@@ -30,7 +30,7 @@ async def sign_up(
     device_name: str = "",
     tls: Tls | None = None,
 ) -> Tokens:
-    """Open an account at `target` ("host:port") and log this device in.
+    """Open an account at `target` ("host:port", or "unix:/path" without `tls`) and log this device in.
 
     Passing failures are retried for at most 30 s, with one request id, so that one account comes of it.
     Raises `UsernameTaken`, `SignUpClosed`, `InvalidField`, `RateLimited`, `Unreachable`.
@@ -49,7 +49,7 @@ async def sign_up(
 async def log_in(
     target: str, username: str, password: str, *, device_name: str = "", tls: Tls | None = None
 ) -> Tokens:
-    """Log this device in at `target` ("host:port").
+    """Log this device in at `target` ("host:port", or "unix:/path" without `tls`).
 
     Passing failures are retried for at most 30 s, with one request id, so that one device comes of it.
     Raises `BadCredentials`, `AccountSuspended`, `RateLimited`, `Unreachable`.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from parley._servers import UNIX
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,16 +48,25 @@ class Tls:
 
 
 def open_grpc_channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
-    """A channel to `target` ("host:port"). It connects when the first call is made.
+    """A channel to `target` ("host:port", or "unix:/path"). It connects when the first call is made.
 
-    Raises OSError when the root certificate cannot be read. Must be called on the event loop that uses it.
+    Raises OSError when the root certificate cannot be read, ValueError for a unix socket with TLS. Must be
+    called on the event loop that uses it.
     """
+    _check_tls(target, tls)
     if tls is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
     path = tls.root_certificate_path or ssl.get_default_verify_paths().cafile
     # Without a file of this system, gRPC falls back on the authorities it brings along.
     roots = Path(path).read_bytes() if path else None
     return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(roots), options=_OPTIONS)
+
+
+def _check_tls(target: str, tls: Tls | None) -> None:
+    if tls is not None and target.startswith(UNIX):
+        raise ValueError(
+            f"{target} is a socket on this machine and is spoken to without TLS: leave `tls` out"
+        )
 
 
 _RETIRE_SECONDS = 30.0
@@ -70,7 +81,10 @@ class Transport:
         self._tls = tls
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._retiring: set[asyncio.Task[None]] = set()
-        self.channel()  # A certificate that cannot be read is told now.
+        # What is wrong with an address or a certificate is told now.
+        for address in servers.addresses:
+            _check_tls(address, tls)
+        self.channel()
 
     def channel(self) -> grpc.aio.Channel:
         """The connection to the current server."""

@@ -6,21 +6,32 @@ import json
 import shlex
 import signal
 import socket
+import tempfile
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The promise is two seconds. A machine that runs other tests beside this one gets twice as long.
 _LEAVE_LIMIT_SECONDS = 4.0
 
 
-async def _started(terminal: Any, *arguments: str) -> tuple[Any, str]:
-    """`parley up` on a free port; the running command and its address."""
-    up = await terminal.start("up", "--listen", "127.0.0.1:0", *arguments)
+async def _started(terminal: Any, *arguments: str, listen: str = "127.0.0.1:0") -> tuple[Any, str]:
+    """`parley up`, on a free port unless said otherwise; the running command and its address."""
+    up = await terminal.start("up", "--listen", listen, *arguments)
     line = await up.line()
-    assert line.startswith("Parley is running on 127.0.0.1:"), await up.ended()
+    assert line.startswith(f"Parley is running on {listen.removesuffix('0')}"), await up.ended()
     return up, line.split()[4].rstrip(".")
+
+
+@pytest.fixture(params=["a port", "a socket"])
+def listen(request: pytest.FixtureRequest) -> Iterator[str]:
+    # The path of a socket may have 107 bytes: pytest's own folders can be longer.
+    with tempfile.TemporaryDirectory() as folder:
+        yield "127.0.0.1:0" if request.param == "a port" else f"unix:{folder}/node.sock"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
@@ -43,9 +54,11 @@ async def test_up_leaves_within_two_seconds_also_with_a_client_connected(
     assert (ended.code, ended.err) == (130, "")
 
 
-async def test_what_up_says_can_be_typed(terminal: Any) -> None:
-    """Every command line in the banner runs. Planted: a missing --server was caught here."""
-    up, address = await _started(terminal)
+async def test_what_up_says_can_be_typed(terminal: Any, listen: str) -> None:
+    """Every command line in the banner runs. Planted: a missing --server was caught here, and a unix socket
+    that is no server address to the commands.
+    """
+    up, address = await _started(terminal, listen=listen)
     commands: list[str] = []
     while not (line := await up.line()).startswith("More: "):
         if line.startswith("  "):

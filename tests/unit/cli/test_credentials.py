@@ -30,6 +30,14 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert store.log_ins("127.0.0.1:50052") == []
 
 
+def test_log_ins_of_two_sockets_are_kept_apart(tmp_path: Path) -> None:
+    """Planted: the folder named by what can be read of the path; the one showed the log-ins of the other."""
+    store = CredentialStore(tmp_path)
+    store.save(_log_in("alice", server="unix:/run/a/b"))
+    assert store.log_ins("unix:/run/a_b") == []
+    assert [found.username for found in store.log_ins("unix:/run/a/b")] == ["alice"]
+
+
 def test_a_name_is_found_in_any_case(tmp_path: Path) -> None:
     store = CredentialStore(tmp_path)
     store.save(_log_in("Alice"))

@@ -33,10 +33,21 @@ def test_another_address_is_part_of_every_command() -> None:
         ("0.0.0.0:1", "127.0.0.1:1"),
         ("[::]:1", "[::1]:1"),
         ("chat:1", "chat:1"),
+        ("unix:/run/x:1", "unix:/run/x:1"),
+        ("unix:///run/x", "unix:/run/x"),
     ],
 )
 def test_an_any_address_is_reached_by_loopback(bound: str, reached: str) -> None:
     assert client_address(bound) == reached
+
+
+def test_the_path_of_a_socket_survives_a_shell_and_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: the address as bound; found by the folder. Planted: no quoting; found by the blank."""
+    monkeypatch.chdir(tmp_path)
+    lines = next_steps(program="parley", address="unix:a b", data="d", tls=False)
+    assert f"  parley --server 'unix:{tmp_path / 'a b'}' signup alice" in lines
 
 
 def test_the_program_is_named_as_a_person_here_can_call_it(tmp_path: Path) -> None:

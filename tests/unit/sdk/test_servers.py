@@ -45,6 +45,15 @@ def test_at_most_sixteen_endpoints_are_taken() -> None:
     assert len(servers.addresses) == 17
 
 
+def test_no_server_decides_which_socket_of_this_machine_is_spoken_to() -> None:
+    """Planted once: any endpoint taken as it came; the client showed its token to a local service."""
+    servers = Servers(["a:1", "unix:/run/own.sock"])
+    servers.prefer(["unix:/run/docker.sock", "unix:/run/own.sock", "b:2"])
+    assert servers.addresses == ("unix:/run/own.sock", "b:2", "a:1")
+    servers.prefer(["unix:/run/docker.sock"])
+    assert servers.addresses == ("unix:/run/own.sock", "b:2", "a:1")
+
+
 @pytest.mark.parametrize("wrong", [[], [""], ["a:1", "a:1"]])
 def test_what_is_no_list_of_servers(wrong: list[str]) -> None:
     """Planted once: no check for emptiness; none for repetitions."""
