@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from parley.chat.v1 import chat_service_pb2 as chat
-from parley_server.testing.node_process import NodeProcess
-from parley_server.testing.raw_client import RawClient, RawStream, message
+from parley_server.testing.raw_client import message
+from parley_server.testing.served_log import served_log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from parley_server.testing.raw_client import RawClient, RawStream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RawClient]:
-    """A connection to a node of its own."""
-    node = NodeProcess(tmp_path_factory.mktemp("order") / "node", plants=(CHEAP_PASSWORDS,))
-    await node.start()
-    async with RawClient(node.address) as client:
-        yield client
-    await node.close()
-    assert "Traceback" not in node.stderr
 
 
 async def _pipeline(stream: RawStream, requests: list[tuple[int, str, str]]) -> None:
@@ -71,14 +56,7 @@ async def test_everybody_sees_one_order(client: RawClient) -> None:
     watcher = await client.subscribe(people[0])
     plans = [[(number, channel_id, f"{sender}:{number}") for number in range(1, 51)] for sender in range(4)]
     await asyncio.gather(*map(_pipeline, streams, plans))
-    listed = []
-    request = chat.ListEventsRequest(channel_id=channel_id, page_size=33)
-    while True:
-        page = await client.chat.ListEvents(request, metadata=people[3].metadata)
-        listed.extend(page.events)
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            break
+    listed = await served_log(client, people[3], channel_id, page_size=33)
     assert [event.seq for event in listed] == list(range(1, 206))
     assert [event.message_no for event in listed] == [max(0, seq - 5) for seq in range(1, 206)]
     times = [event.create_time_ms for event in listed]

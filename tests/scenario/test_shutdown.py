@@ -16,6 +16,7 @@ from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import stream_pb2
 from parley_server.testing.node_process import NodeFailed, NodeProcess
 from parley_server.testing.raw_client import RawClient, RawStream, StreamEnded, message, outcome_of
+from parley_server.testing.served_log import served_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,15 +96,7 @@ async def test_a_node_leaves_within_two_seconds_whatever_is_open(
         deaf.cancel()
     await node.start()
     async with RawClient(node.address) as client:
-        seqs: list[int] = []
-        request = chat.ListEventsRequest(channel_id=channel_id, page_size=200)
-        while True:
-            page = await client.chat.ListEvents(request, metadata=bob.metadata)
-            seqs.extend(event.seq for event in page.events)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
-        assert seqs == list(range(1, len(seqs) + 1))
+        seqs = [event.seq for event in await served_log(client, bob, channel_id)]
         assert set(acknowledged) <= set(seqs)
         assert len(set(acknowledged)) == len(acknowledged)
 
