@@ -11,6 +11,7 @@ from parley_wire.frames import HEAD_BYTES, LARGEST_WINDOW
 from parley_wire.headers import HeaderDecoder, HeaderList
 from parley_wire.sender import Sender
 from parley_wire.testing import fuzz
+from parley_wire.testing.fuzz_case import FuzzFailure
 
 if TYPE_CHECKING:
     from parley_wire.stream import Stream
@@ -45,7 +46,7 @@ def test_a_planted_leak_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         stream.unread_bytes = kept
 
     monkeypatch.setattr(Connection, "forget", leaky)
-    with pytest.raises(fuzz.FuzzFailure, match=r"seed \d+: FuzzFailure: broken: "):
+    with pytest.raises(FuzzFailure, match=r"seed \d+: FuzzFailure: broken: "):
         fuzz.fuzz(0, 60_000, seconds=8.0)
 
 
@@ -54,7 +55,7 @@ def test_a_planted_silence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     polite conversation.
     """
     monkeypatch.setattr(Sender, "stream_window_opened", deaf)
-    with pytest.raises(fuzz.FuzzFailure, match="what waits goes once it may"):
+    with pytest.raises(FuzzFailure, match="what waits goes once it may"):
         fuzz.fuzz(0, 60_000, seconds=8.0)
 
 
@@ -69,7 +70,7 @@ def test_a_planted_stale_header_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
         return decoded
 
     monkeypatch.setattr(HeaderDecoder, "decode", stale)
-    with pytest.raises(fuzz.FuzzFailure, match="headers mean what was sent"):
+    with pytest.raises(FuzzFailure, match="headers mean what was sent"):
         fuzz.fuzz(0, 200_000, seconds=30.0)
 
 
@@ -90,5 +91,5 @@ def test_a_planted_overrun_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     monkeypatch.setattr(Sender, "data_frame", at_once)
-    with pytest.raises(fuzz.FuzzFailure, match="more data than a window takes"):
+    with pytest.raises(FuzzFailure, match="more data than a window takes"):
         fuzz.fuzz(0, 60_000, seconds=8.0)
