@@ -10,8 +10,7 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from parley_runtime.refusal import Reason, Refusal
-from parley_runtime.status import abort_arguments
+from parley_server.api.open_calls import OpenCalls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -36,8 +35,10 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     """
 
     def __init__(self, watches_limit: int) -> None:
-        self._watches_limit = watches_limit
-        self._watches = 0
+        self._watches = OpenCalls(
+            watches_limit,
+            "Too many watches of this node's health are open. Call Check instead, or retry later.",
+        )
         self._serving: dict[str, bool] = {}
         self._leaving = False
         self._changed = asyncio.Event()
@@ -66,16 +67,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         return answer
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: _Context) -> None:
-        if self._watches >= self._watches_limit:
-            busy = Refusal(
-                Reason.SERVER_BUSY,
-                "Too many watches of this node's health are open. Call Check instead, or retry later.",
-                retry_after_seconds=5.0,
-            )
-            await context.abort(*abort_arguments(busy))
-        self._watches += 1
         told: int | None = None
-        try:
+        async with self._watches.one(context):
             while True:
                 changed = self._changed
                 status = self._status(request.service)
@@ -83,8 +76,6 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
                     await context.write(health_pb2.HealthCheckResponse(status=status))
                     told = status
                 await changed.wait()
-        finally:
-            self._watches -= 1
 
     def _status(self, name: str) -> Any:
         response = health_pb2.HealthCheckResponse

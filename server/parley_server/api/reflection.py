@@ -16,8 +16,7 @@ from parley.auth.v1 import auth_service_pb2
 from parley.channel.v1 import channel_service_pb2
 from parley.chat.v1 import chat_service_pb2
 from parley.user.v1 import user_service_pb2
-from parley_runtime.refusal import Reason, Refusal
-from parley_runtime.status import abort_arguments
+from parley_server.api.open_calls import OpenCalls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,23 +43,14 @@ class BoundedReflection:
 
     def __init__(self, streams_limit: int) -> None:
         self._servicer: Any = ReflectionServicer(SERVICES)
-        self._streams_limit = streams_limit
-        self._streams = 0
+        self._streams = OpenCalls(
+            streams_limit, "Too many reflection streams are open. Retry later, or use the .proto files."
+        )
 
     async def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
-        if self._streams >= self._streams_limit:
-            busy = Refusal(
-                Reason.SERVER_BUSY,
-                "Too many reflection streams are open. Retry later, or use the .proto files.",
-                retry_after_seconds=5.0,
-            )
-            await context.abort(*abort_arguments(busy))
-        self._streams += 1
-        try:
+        async with self._streams.one(context):
             async for answer in self._servicer.ServerReflectionInfo(request_iterator, context):
                 yield answer
-        finally:
-            self._streams -= 1
 
 
 def add_reflection(server: grpc.aio.Server, *, streams_limit: int) -> None:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
 
-    from parley_server.testing.node_process import NodeProcess
-
 
 class Role(enum.Enum):
     """Who calls. Member, admin and owner are in the scene's group. The banned user may not enter it; the
@@ -261,53 +259,3 @@ async def ask(
 async def _to_the_end(call: Any) -> None:
     async for _ in call:
         pass
-
-
-async def check_cell(
-    table: Mapping[str, Row],
-    name: str,
-    role: Role,
-    *,
-    node: NodeProcess,
-    client: RawClient,
-    operator_name: str,
-    standing_scene: Scene,
-) -> None:
-    """One RPC, one caller: code, reason, and whether the stores may be touched."""
-    row = table[name]
-    changes = row.changes and row.answers[role] == OK
-    scene, stream = (standing_scene, None) if not changes else await make_scene(client, operator_name)
-    before = await settled_stores_of(node.data)
-    outcome = await ask(client, METHODS[name], row.request(scene, role), scene.of(role))
-    assert outcome.brief == row.answers[role], outcome.message
-    after = await settled_stores_of(node.data)
-    assert (after != before) is changes
-    if stream is not None:
-        stream.cancel()
-
-
-async def check_unknown_and_foreign(
-    table: Mapping[str, Row], name: str, role: Role, *, client: RawClient, scene: Scene
-) -> None:
-    """Nobody can find out which channels exist: the whole status and all trailing metadata are compared."""
-    request: Any = table[name].request(scene, role)
-    foreign = await ask(client, METHODS[name], request, scene.of(role))
-    direct_id = await client.direct(scene.people[Role.OWNER], scene.people[Role.MEMBER])
-    outcomes = []
-    for channel_id in (direct_id, "g" + "0" * 40, "d" + "f" * 40, "nonsense", "0", "\0", "채널", "x" * 4096):
-        request.channel_id = channel_id
-        outcomes.append(await ask(client, METHODS[name], request, scene.of(role)))
-    assert foreign.brief == NO_CHANNEL
-    assert foreign.trailing
-    assert outcomes == [foreign] * len(outcomes)
-
-
-async def check_empty_channel_id(
-    table: Mapping[str, Row], name: str, *, client: RawClient, scene: Scene
-) -> None:
-    """`Required` means the same for every call; ListMessages and others once said CHANNEL_NOT_FOUND."""
-    request: Any = table[name].request(scene, Role.OWNER)
-    request.channel_id = ""
-    outcome = await ask(client, METHODS[name], request, scene.of(Role.OWNER))
-    assert outcome.brief == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert outcome.violated_fields == ["channel_id"]

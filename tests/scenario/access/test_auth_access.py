@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from parley.auth.v1 import auth_service_pb2 as auth
+from parley_server.testing.access_suite import AccessSuite
 from parley_server.testing.access_table import (
     ANYBODY,
     NO_DEVICE,
@@ -15,19 +14,11 @@ from parley_server.testing.access_table import (
     Role,
     Row,
     Scene,
-    cell_id,
-    cells,
-    check_cell,
     fresh_name,
-    methods_of,
     only_the_member,
     request_id,
 )
 from parley_server.testing.raw_client import PASSWORD
-
-if TYPE_CHECKING:
-    from parley_server.testing.node_process import NodeProcess
-    from parley_server.testing.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,33 +67,10 @@ TABLE: dict[str, Row] = {
 }
 
 
-async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
-    """Planted: the row of ChangePassword left out."""
-    assert set(TABLE) == methods_of("parley.auth.v1.AuthService")
-    for name, row in TABLE.items():
-        assert set(row.answers) == set(Role), name
-
-
-@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
-async def test_cell(
-    name: str,
-    role: Role,
-    node: NodeProcess,
-    client: RawClient,
-    operator_name: str,
-    standing_scene: Scene,
-) -> None:
-    """One RPC, one caller: code, reason, and whether the stores may be touched.
-
-    Planted: ChangePassword open to revoked devices; found by the revoked one. Planted: a ChangePassword that
-    wrote nothing; found by the stores.
+class TestAuthAccess(AccessSuite):
+    """Planted: the row of ChangePassword left out. Planted: ChangePassword open to revoked devices; found by
+    the revoked one. Planted: a ChangePassword that wrote nothing; found by the stores.
     """
-    await check_cell(
-        TABLE,
-        name,
-        role,
-        node=node,
-        client=client,
-        operator_name=operator_name,
-        standing_scene=standing_scene,
-    )
+
+    service = "parley.auth.v1.AuthService"
+    table = TABLE

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from parley.channel.v1 import channel_pb2
 from parley.channel.v1 import channel_service_pb2 as channels
+from parley_server.testing.access_suite import ChannelAccessSuite
 from parley_server.testing.access_table import (
     ADMINS,
     BLOCKED,
@@ -20,20 +19,8 @@ from parley_server.testing.access_table import (
     USERS,
     Role,
     Row,
-    Scene,
-    cell_id,
-    cells,
-    check_cell,
-    check_empty_channel_id,
-    check_unknown_and_foreign,
-    methods_of,
-    of_a_channel,
 )
 from parley_server.testing.raw_client import uuid7
-
-if TYPE_CHECKING:
-    from parley_server.testing.node_process import NodeProcess
-    from parley_server.testing.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -144,52 +131,10 @@ TABLE: dict[str, Row] = {
 }
 
 
-async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
-    """Planted: the row of SetMute left out."""
-    assert set(TABLE) == methods_of("parley.channel.v1.ChannelService")
-    for name, row in TABLE.items():
-        assert set(row.answers) == set(Role), name
-
-
-@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
-async def test_cell(
-    name: str,
-    role: Role,
-    node: NodeProcess,
-    client: RawClient,
-    operator_name: str,
-    standing_scene: Scene,
-) -> None:
-    """One RPC, one caller: code, reason, and whether the stores may be touched.
-
-    Planted: GetChannel without its membership check; found by the stranger. Planted: a BanMember open to
-    members; found by the member.
+class TestChannelAccess(ChannelAccessSuite):
+    """Planted: the row of SetMute left out. Planted: GetChannel without its membership check; found by the
+    stranger. Planted: a BanMember open to members; found by the member.
     """
-    await check_cell(
-        TABLE,
-        name,
-        role,
-        node=node,
-        client=client,
-        operator_name=operator_name,
-        standing_scene=standing_scene,
-    )
 
-
-@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
-@pytest.mark.parametrize("role", OUTSIDE, ids=cell_id)
-async def test_unknown_and_foreign_channels_answer_with_equal_bytes(
-    name: str, role: Role, client: RawClient, scene: Scene
-) -> None:
-    """Nobody can find out which channels exist. Planted once: a refusal that named the channel id in its
-    message differed here.
-    """
-    await check_unknown_and_foreign(TABLE, name, role, client=client, scene=scene)
-
-
-@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
-async def test_an_empty_channel_id_is_a_violation_of_that_field(
-    name: str, client: RawClient, scene: Scene
-) -> None:
-    """`Required` means the same for every call; ListMessages and others once said CHANNEL_NOT_FOUND."""
-    await check_empty_channel_id(TABLE, name, client=client, scene=scene)
+    service = "parley.channel.v1.ChannelService"
+    table = TABLE

@@ -9,6 +9,7 @@ import pytest
 from parley.channel.v1 import channel_service_pb2 as channels
 from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import message_requests_pb2, stream_pb2
+from parley_server.testing.access_suite import ChannelAccessSuite
 from parley_server.testing.access_table import (
     ADMINS,
     MEMBERS,
@@ -17,24 +18,15 @@ from parley_server.testing.access_table import (
     NO_SESSION,
     NOT_AUTHOR,
     NOT_HIS_CURSOR,
-    OUTSIDE,
     USERS,
     Role,
     Row,
     Scene,
-    cell_id,
-    cells,
-    check_cell,
-    check_empty_channel_id,
-    check_unknown_and_foreign,
-    methods_of,
-    of_a_channel,
     only_the_member,
 )
 from parley_server.testing.raw_client import message, outcome_of, uuid7
 
 if TYPE_CHECKING:
-    from parley_server.testing.node_process import NodeProcess
     from parley_server.testing.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -114,54 +106,13 @@ def _the_message(scene: Scene) -> dict[str, Any]:
     return {"channel_id": scene.channel_id, "seq": MESSAGE_SEQ, "client_message_id": uuid7()}
 
 
-async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
-    """Planted: the row of GetInbox left out."""
-    assert set(TABLE) == methods_of("parley.chat.v1.ChatService")
-    for name, row in TABLE.items():
-        assert set(row.answers) == set(Role), name
-
-
-@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
-async def test_cell(
-    name: str,
-    role: Role,
-    node: NodeProcess,
-    client: RawClient,
-    operator_name: str,
-    standing_scene: Scene,
-) -> None:
-    """One RPC, one caller: code, reason, and whether the stores may be touched.
-
-    Planted: a MarkRead that wrote before it asked for the membership; found by the stores.
+class TestChatAccess(ChannelAccessSuite):
+    """Planted: the row of GetInbox left out. Planted: a MarkRead that wrote before it asked for the
+    membership; found by the stores.
     """
-    await check_cell(
-        TABLE,
-        name,
-        role,
-        node=node,
-        client=client,
-        operator_name=operator_name,
-        standing_scene=standing_scene,
-    )
 
-
-@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
-@pytest.mark.parametrize("role", OUTSIDE, ids=cell_id)
-async def test_unknown_and_foreign_channels_answer_with_equal_bytes(
-    name: str, role: Role, client: RawClient, scene: Scene
-) -> None:
-    """Nobody can find out which channels exist. Planted once: a refusal that named the channel id in its
-    message differed here.
-    """
-    await check_unknown_and_foreign(TABLE, name, role, client=client, scene=scene)
-
-
-@pytest.mark.parametrize("name", of_a_channel(TABLE), ids=cell_id)
-async def test_an_empty_channel_id_is_a_violation_of_that_field(
-    name: str, client: RawClient, scene: Scene
-) -> None:
-    """`Required` means the same for every call; ListMessages and others once said CHANNEL_NOT_FOUND."""
-    await check_empty_channel_id(TABLE, name, client=client, scene=scene)
+    service = "parley.chat.v1.ChatService"
+    table = TABLE
 
 
 async def test_on_a_stream_too_unknown_and_foreign_answer_with_equal_bytes(

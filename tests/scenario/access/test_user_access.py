@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from parley.user.v1 import user_pb2
 from parley.user.v1 import user_service_pb2 as users
+from parley_server.testing.access_suite import AccessSuite
 from parley_server.testing.access_table import (
     USERS,
     Role,
     Row,
-    Scene,
-    cell_id,
-    cells,
-    check_cell,
-    methods_of,
 )
 from parley_server.testing.raw_client import PASSWORD
-
-if TYPE_CHECKING:
-    from parley_server.testing.node_process import NodeProcess
-    from parley_server.testing.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,33 +61,10 @@ TABLE: dict[str, Row] = {
 }
 
 
-async def test_every_rpc_has_a_row_and_every_row_an_rpc() -> None:
-    """Planted: the row of ListBlocked left out."""
-    assert set(TABLE) == methods_of("parley.user.v1.UserService")
-    for name, row in TABLE.items():
-        assert set(row.answers) == set(Role), name
-
-
-@pytest.mark.parametrize(("name", "role"), list(cells(TABLE)), ids=cell_id)
-async def test_cell(
-    name: str,
-    role: Role,
-    node: NodeProcess,
-    client: RawClient,
-    operator_name: str,
-    standing_scene: Scene,
-) -> None:
-    """One RPC, one caller: code, reason, and whether the stores may be touched.
-
-    Planted: a BlockUser that answered before it wrote; found by the stores. Planted: a DeleteAccount that
-    looked at no password; found by the operator.
+class TestUserAccess(AccessSuite):
+    """Planted: the row of ListBlocked left out. Planted: a BlockUser that answered before it wrote; found by
+    the stores. Planted: a DeleteAccount that looked at no password; found by the operator.
     """
-    await check_cell(
-        TABLE,
-        name,
-        role,
-        node=node,
-        client=client,
-        operator_name=operator_name,
-        standing_scene=standing_scene,
-    )
+
+    service = "parley.user.v1.UserService"
+    table = TABLE
