@@ -9,6 +9,7 @@ from parley_server.chat import owner
 from parley_server.chat.batch import decide_batch
 from parley_server.chat.command import PostMessage
 from parley_server.ports.message_log import Committed, StoreUnavailable
+from parley_server.testing.planting import plant
 
 if TYPE_CHECKING:
     from parley_server.chat.batch import Batch
@@ -51,5 +52,4 @@ async def _settle(self: Any, commands: list[Command]) -> list[Outcome]:
 
 
 _honest_settle = owner.ChannelOwner._settle
-_planted: Any = owner.ChannelOwner
-_planted._settle = _settle
+plant(owner.ChannelOwner, _settle=_settle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parley_server.backends.memory.feed import MemoryFeed
+from parley_server.testing.planting import plant
 
 _announce = MemoryFeed.announce
 
@@ -16,5 +17,4 @@ async def _announce_most(self: Any, user_id: str, channel_id: str, **raised: int
     return await _announce(self, user_id, channel_id, **raised)
 
 
-_planted: Any = MemoryFeed
-_planted.announce = _announce_most
+plant(MemoryFeed, announce=_announce_most)

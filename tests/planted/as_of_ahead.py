@@ -7,6 +7,7 @@ from typing import Any
 
 from parley_server.chat import presenting
 from parley_server.chat.message_view import show_message
+from parley_server.testing.planting import plant
 
 AHEAD = 5
 
@@ -15,5 +16,4 @@ def _show_ahead(message: Any, states: Any, edit: Any) -> None:
     show_message(message, replace(states, as_of_seq=states.as_of_seq + AHEAD), edit)
 
 
-_planted: Any = presenting
-_planted.show_message = _show_ahead
+plant(presenting, show_message=_show_ahead)

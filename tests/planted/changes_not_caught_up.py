@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from parley_server import node
 from parley_server.backends import projected
 from parley_server.backends.projected_messages import derive_message
+from parley_server.backends.sqlite import rebuild
 from parley_server.chat import activation
+from parley_server.testing.planting import plant
 
 _catch_up = activation.catch_up
 _catching_up: list[str] = []
@@ -26,9 +27,6 @@ def _derive_if_live(*rest: Any) -> None:
         derive_message(*rest)
 
 
-_planted: Any = activation
-_planted.catch_up = _catch_up_some
-_planted = node
-_planted.catch_up = _catch_up_some
-_planted = projected
-_planted.derive_message = _derive_if_live
+plant(activation, catch_up=_catch_up_some)
+plant(rebuild, catch_up=_catch_up_some)
+plant(projected, derive_message=_derive_if_live)

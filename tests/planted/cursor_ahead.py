@@ -7,6 +7,7 @@ from typing import Any
 from parley.chat.v1 import stream_pb2
 from parley_server.api import frames
 from parley_server.chat.cursor import cursor_text
+from parley_server.testing.planting import plant
 
 _welcome = frames.welcome
 
@@ -17,5 +18,4 @@ def _welcome_with_cursor(user_id: str, session_id: str, node_id: str, joining: A
     return frame.SerializeToString()
 
 
-_planted: Any = frames
-_planted.welcome = _welcome_with_cursor
+plant(frames, welcome=_welcome_with_cursor)

@@ -6,6 +6,7 @@ from typing import Any
 
 from parley_server.backends import projected
 from parley_server.backends.projected_messages import derive_message
+from parley_server.testing.planting import plant
 
 
 def _derive_and_keep(messages: Any, emojis: Any, changes: Any, *event: Any) -> None:
@@ -15,5 +16,4 @@ def _derive_and_keep(messages: Any, emojis: Any, changes: Any, *event: Any) -> N
     changes.emojis, changes.reactions = had | changes.emojis, reactions | changes.reactions
 
 
-_planted: Any = projected
-_planted.derive_message = _derive_and_keep
+plant(projected, derive_message=_derive_and_keep)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from parley_server.chat import message_decisions
+from parley_server.testing.planting import plant
 
 if TYPE_CHECKING:
     from parley_server.chat.channel_state import ChannelState, Target
@@ -18,5 +19,4 @@ def _edit_of_anybody(state: ChannelState, command: EditMessage, target: Target, 
     return _edit(state, command, replace(target, author_id=command.actor_id), at_ms)
 
 
-_planted: Any = message_decisions
-_planted._edit = _edit_of_anybody
+plant(message_decisions, _edit=_edit_of_anybody)

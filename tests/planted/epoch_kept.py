@@ -6,6 +6,7 @@ from typing import Any
 
 from parley_server.backends.memory.feed import MemoryFeed
 from parley_server.ports.positions import FeedCursor
+from parley_server.testing.planting import plant
 
 _changed_since = MemoryFeed.changed_since
 
@@ -22,6 +23,4 @@ async def _trust(self: Any, user_id: str, cursor: FeedCursor, *, limit: int) -> 
     return await _changed_since(self, user_id, kept, limit=limit)
 
 
-_planted: Any = MemoryFeed
-_planted.__init__ = _begin
-_planted.changed_since = _trust
+plant(MemoryFeed, __init__=_begin, changed_since=_trust)

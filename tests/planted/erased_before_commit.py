@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from parley_server.chat import owner
 from parley_server.chat.event import MessageDeleted
+from parley_server.testing.planting import plant
 
 if TYPE_CHECKING:
     from parley_server.chat.batch import Batch
@@ -26,5 +27,4 @@ async def _erase_and_commit(self: Any, batch: Batch, unsettled: list[Any]) -> bo
     return await _commit(self, batch, unsettled)
 
 
-_planted: Any = owner.ChannelOwner
-_planted._commit = _erase_and_commit
+plant(owner.ChannelOwner, _commit=_erase_and_commit)

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from parley_server.chat.history import History
+from parley_server.testing.planting import plant
 
 _events = History.events
 
@@ -21,5 +22,4 @@ async def _events_as_stored(self: Any, *asked: Any, **named: Any) -> Any:
     return await _events(past, *asked, **named)
 
 
-_planted: Any = History
-_planted.events = _events_as_stored
+plant(History, events=_events_as_stored)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from parley_server.api import health
 from parley_server.backends.sql.accounts import SqlAccounts
 from parley_server.ports.message_log import StoreUnavailable
+from parley_server.testing.planting import plant
 
 _down = Path(json.loads(sys.argv[1])["data"]) / "ACCOUNTS_DOWN"
 _ping = SqlAccounts.ping
@@ -24,6 +24,5 @@ async def _ping_unless_down(self: SqlAccounts) -> None:
     await _ping(self)
 
 
-_planted: Any = SqlAccounts
-_planted.ping = _ping_unless_down
+plant(SqlAccounts, ping=_ping_unless_down)
 health.CHECK_SECONDS = 0.1

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from parley_server.chat import owner
+from parley_server.testing.planting import plant
 
 if TYPE_CHECKING:
     from parley_server.chat.batch import Batch
@@ -20,5 +21,4 @@ async def _fan_out_and_commit(self: Any, batch: Batch, unsettled: list[Any]) -> 
     return await _commit(self, batch, unsettled)
 
 
-_planted: Any = owner.ChannelOwner
-_planted._commit = _fan_out_and_commit
+plant(owner.ChannelOwner, _commit=_fan_out_and_commit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parley_server.chat.session import Phase, Session, Verdict
+from parley_server.testing.planting import plant
 
 _deliver = Session.deliver
 
@@ -18,5 +19,4 @@ def _deliver_anything(
     return _deliver(self, channel_id, first_seq, fields, position)
 
 
-_planted: Any = Session
-_planted.deliver = _deliver_anything
+plant(Session, deliver=_deliver_anything)

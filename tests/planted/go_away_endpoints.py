@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parley_server.api import frames
+from parley_server.testing.planting import plant
 
 _file = Path(json.loads(sys.argv[1])["data"]) / "ENDPOINTS"
 _go_away = frames.go_away
@@ -20,5 +21,4 @@ def _go_there(farewell: Any, reconnect_after_seconds: float, _endpoints: Any, *,
     return _go_away(farewell, reconnect_after_seconds, endpoints, resumable=resumable)
 
 
-_planted: Any = frames
-_planted.go_away = _go_there
+plant(frames, go_away=_go_there)

@@ -9,6 +9,7 @@ from typing import Any
 
 from parley_server.api.downstream import Downstream
 from parley_server.chat.hub import Hub
+from parley_server.testing.planting import plant
 
 BETWEEN_SECONDS = 0.05
 _join = Downstream._join
@@ -30,7 +31,5 @@ def _stay_deaf(_self: Any, listener: Any) -> None:
     _deaf[listener.session_id] = listener
 
 
-_planted: Any = Downstream
-_planted._join = _join_then_listen
-_planted = Hub
-_planted.add = _stay_deaf
+plant(Downstream, _join=_join_then_listen)
+plant(Hub, add=_stay_deaf)

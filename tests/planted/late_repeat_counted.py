@@ -15,6 +15,7 @@ from parley_server.chat.audience import audience_of
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.framing import event_field
 from parley_server.ports.positions import NOTHING_READ
+from parley_server.testing.planting import plant
 
 DELIVER_SECONDS = 0.1
 REPEAT_SECONDS = 0.02
@@ -54,7 +55,5 @@ async def _publish_and_repeat(self: Any, channel_id: str, members: Any, events: 
     task.add_done_callback(_running.discard)
 
 
-_planted: Any = MemoryFeed
-_planted.announce = _announce_somewhere
-_planted = Fanout
-_planted.publish = _publish_and_repeat
+plant(MemoryFeed, announce=_announce_somewhere)
+plant(Fanout, publish=_publish_and_repeat)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from parley_server.backends.sqlite import commits
+from parley_server.testing.planting import plant
 
-_planted: Any = commits
-_planted._CommitWrite.durable = False
+plant(commits._CommitWrite, durable=False)

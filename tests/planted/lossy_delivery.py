@@ -8,6 +8,7 @@ import random
 from typing import Any
 
 from parley_server.chat.session import Phase, Session, Verdict
+from parley_server.testing.planting import plant
 
 LOST_ONE_IN = 20
 _deliver = Session.deliver
@@ -19,7 +20,6 @@ def _deliver_most(self: Any, channel_id: str, first_seq: int, fields: Any, posit
     return _deliver(self, channel_id, first_seq, fields, position)
 
 
-_planted: Any = Session
-_planted.deliver = _deliver_most
+plant(Session, deliver=_deliver_most)
 # The short way past the outbox loses as much: it is not taken.
-_planted.pass_on = lambda *_arguments: None
+plant(Session, pass_on=lambda *_arguments: None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from parley_server.backends.memory.feed import MemoryFeed
 from parley_server.chat.hub import Hub
+from parley_server.testing.planting import plant
 
 _announce = MemoryFeed.announce
 
@@ -16,7 +17,5 @@ async def _announce_heads(self: Any, user_id: str, channel_id: str, **raised: in
     return await _announce(self, user_id, channel_id, **raised)
 
 
-_planted: Any = MemoryFeed
-_planted.announce = _announce_heads
-_planted = Hub
-_planted.control = lambda *_arguments: None
+plant(MemoryFeed, announce=_announce_heads)
+plant(Hub, control=lambda *_arguments: None)

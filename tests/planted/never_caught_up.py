@@ -6,6 +6,7 @@ from typing import Any
 
 from parley_server.backends.sqlite.projections import SqliteProjections
 from parley_server.chat import activation
+from parley_server.testing.planting import plant
 
 
 async def _stay_behind(channel_id: str, _log: object, projections: Any, *_limits: object) -> int:
@@ -17,7 +18,5 @@ async def _nothing_behind(_self: object, *, limit: int) -> tuple[str, ...]:
     return ()
 
 
-_planted: Any = activation
-_planted.catch_up = _stay_behind
-_planted = SqliteProjections
-_planted.behind = _nothing_behind
+plant(activation, catch_up=_stay_behind)
+plant(SqliteProjections, behind=_nothing_behind)

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from parley_server.backends.memory.feed import MemoryFeed
+from parley_server.testing.planting import plant
 
 _announce = MemoryFeed.announce
 _changes = 0
@@ -26,5 +27,4 @@ async def _announce_there(self: Any, user_id: str, channel_id: str, **raised: in
     return position - 1
 
 
-_planted: Any = MemoryFeed
-_planted.announce = _announce_there
+plant(MemoryFeed, announce=_announce_there)

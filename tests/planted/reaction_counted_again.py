@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from parley_server.chat import message_decisions
 from parley_server.chat.command import React
 from parley_server.chat.event import ReactionChanged
+from parley_server.testing.planting import plant
 
 if TYPE_CHECKING:
     from parley_server.chat.channel_state import ChannelState, Target
@@ -28,6 +29,4 @@ def _count_again(state: ChannelState, command: React, target: Target) -> Any:
     return _react(state, command, target)
 
 
-_planted: Any = message_decisions
-_planted._begin = _begin_again
-_planted._react = _count_again
+plant(message_decisions, _begin=_begin_again, _react=_count_again)

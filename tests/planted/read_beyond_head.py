@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parley_server.chat import heads
+from parley_server.testing.planting import plant
 
 _head = heads.Head
 
@@ -13,5 +14,4 @@ def _one_further(channel_id: str, head_seq: int, *rest: Any) -> heads.Head:
     return _head(channel_id, head_seq + 1, *rest)
 
 
-_planted: Any = heads
-_planted.Head = _one_further
+plant(heads, Head=_one_further)

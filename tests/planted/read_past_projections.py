@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parley_server.chat.history import History
+from parley_server.testing.planting import plant
 
 _member = History._member
 
@@ -14,5 +15,4 @@ async def _member_and_end(self: Any, user_id: str, channel_id: str) -> tuple[Any
     return member, await self._log.head(channel_id)
 
 
-_planted: Any = History
-_planted._member = _member_and_end
+plant(History, _member=_member_and_end)

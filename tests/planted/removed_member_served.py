@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parley_server.chat.fanout import Fanout
+from parley_server.testing.planting import plant
 
 _publish = Fanout.publish
 _ever: dict[str, set[str]] = {}
@@ -16,5 +17,4 @@ async def _publish_to_all(self: Any, channel_id: str, members_after: Any, events
     await _publish(self, channel_id, frozenset(ever), events, encoded)
 
 
-_planted: Any = Fanout
-_planted.publish = _publish_to_all
+plant(Fanout, publish=_publish_to_all)

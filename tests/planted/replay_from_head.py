@@ -6,6 +6,7 @@ from typing import Any
 
 from parley_server.chat import joining
 from parley_server.chat.resume import Replayed, decide_resume
+from parley_server.testing.planting import plant
 
 
 def _decide_at_heads(position: int, changed: Any, heads: Any, *rest: Any, **limits: Any) -> Any:
@@ -15,5 +16,4 @@ def _decide_at_heads(position: int, changed: Any, heads: Any, *rest: Any, **limi
     return resume
 
 
-_planted: Any = joining
-_planted.decide_resume = _decide_at_heads
+plant(joining, decide_resume=_decide_at_heads)

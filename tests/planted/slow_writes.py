@@ -10,6 +10,7 @@ from typing import Any
 
 from parley_server.api import downstream
 from parley_server.chat.outbox import OutboxLimits
+from parley_server.testing.planting import plant
 
 FRAME_SECONDS = 0.4
 OUTBOX_EVENTS = 4
@@ -27,7 +28,5 @@ def _narrow(_events: int, waiting_bytes: int, frame_bytes: int) -> OutboxLimits:
     return OutboxLimits(OUTBOX_EVENTS, waiting_bytes, frame_bytes)
 
 
-_planted: Any = downstream
-_planted.OutboxLimits = _narrow
-_planted = downstream.Downstream
-_planted._write = _write_slowly
+plant(downstream, OutboxLimits=_narrow)
+plant(downstream.Downstream, _write=_write_slowly)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from parley_server.backends.sqlite import database, writer
+from parley_server.testing.planting import plant
 
-_planted: Any = writer
-_planted.DURABLE = _planted.LAZY = "OFF"
-_planted = database
-_planted.DURABLE = "OFF"
+plant(writer, DURABLE="OFF", LAZY="OFF")
+plant(database, DURABLE="OFF")

@@ -24,12 +24,15 @@ RESUMES = frozenset({"continued", "reset NO_CURSOR", "reset EPOCH_CHANGED"})
 
 @pytest.mark.slow
 @pytest.mark.timeout(120 + CHANGES // 4)
-def test_every_device_shows_what_the_changed_log_leads_to(run_changes: ChangesPlan, seed: int) -> None:
+@pytest.mark.parametrize("world", [(), ("projections_last",)], ids=["one commit", "commits apart"])
+def test_every_device_shows_what_the_changed_log_leads_to(
+    run_changes: ChangesPlan, seed: int, world: tuple[str, ...]
+) -> None:
     """7 users write, edit, delete, react, pin and answer in threads while others are removed, banned, invited
     and given roles; an account and a channel end; kills take all that was not synced. 21 devices, of which
     two thirds are hardly ever there, end with what a plain fold of the stored log says; so do all reads, the
     SDK's timelines, the projections, and the projections derived anew. Text that was taken back is served to
-    nobody who came later.
+    nobody who came later. Whether log and projections are committed together makes no difference.
 
     The bugs of tests/planted are found in runs like this one: see test_planted_change_bugs.
     """
@@ -43,5 +46,6 @@ def test_every_device_shows_what_the_changed_log_leads_to(run_changes: ChangesPl
             governed=ENDS | (GOVERNED if CHANGES > 1000 else frozenset()),
             resumes=RESUMES,
         ),
+        *world,
     )
     assert report.passed, report.text()

@@ -36,8 +36,9 @@ BUGS = {
     "deletion_keeps_reactions": Hunt(found_as=ChangeKind.PROJECTED_WRONGLY),
     "erased_before_commit": Hunt(found_as=ChangeKind.ERASED_WRONGLY, acknowledged=300),
     "edited_by_anybody": Hunt(found_as=ChangeKind.NOT_PERMITTED),
+    # The kill at rest is enough: it takes the projection of the newest event, which is a reaction.
     "changes_not_caught_up": Hunt(
-        found_as=ChangeKind.PROJECTED_WRONGLY, world=("projections_last",), kills=2
+        found_as=ChangeKind.PROJECTED_WRONGLY, world=("projections_last",), acknowledged=100
     ),
 }
 

@@ -13,7 +13,7 @@ from parley_server.testing.fault_proxy import FaultProxy
 from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import RawClient
 from parley_server.testing.robustness import faults
-from parley_server.testing.robustness.changes_cast import ChangesCast, gather_changes_cast
+from parley_server.testing.robustness.changes_cast import STAYERS, ChangesCast, gather_changes_cast
 from parley_server.testing.robustness.changes_device import AWAY, ONLINE, SLOW, ChangesDevice
 from parley_server.testing.robustness.changes_history import ChangesHistory, Witness
 from parley_server.testing.robustness.changes_readback import ServedReader, read_folder
@@ -175,6 +175,8 @@ async def _traffic(
         await ends.ended(plan.drain_seconds)
         await trouble.cancel()
         await wait_for(governor.settle(), plan.drain_seconds)
+        # What a kill takes is the newest: with this it is what became of a message.
+        await wait_for(changers[STAYERS - 1].last_words(cast.groups[0]), plan.drain_seconds)
     finally:
         await writing.cancel()
         await trouble.cancel()

@@ -120,16 +120,31 @@ class Changer:
                 if wish is None:
                     await asyncio.sleep(0)
                     continue
-                try:
-                    await self._do(wish)
-                except asyncio.CancelledError:
-                    self._history.base.gave_up.append(wish.asked.client_message_id)
-                    raise
+                await self._carry_out(wish)
         finally:
             self.ended.set()
             await self._line.close()
 
-    async def _do(self, wish: _Wish) -> None:
+    async def last_words(self, channel_id: str) -> None:
+        """Write one message more and react to it, after the run: a change that nothing comes after, neither
+        in the log nor on the message. Where the user can write no more, nothing is changed.
+        """
+        try:
+            self._number += 1
+            place = await self._carry_out(self._send(channel_id, alone=True))
+            if place is not None:
+                await self._carry_out(self._change("react", channel_id, place.seq))
+        finally:
+            await self._line.close()
+
+    async def _carry_out(self, wish: _Wish) -> Place | None:
+        try:
+            return await self._do(wish)
+        except asyncio.CancelledError:
+            self._history.base.gave_up.append(wish.asked.client_message_id)
+            raise
+
+    async def _do(self, wish: _Wish) -> Place | None:
         asked = wish.asked
         while True:
             client = await self._line.client()
@@ -154,7 +169,7 @@ class Changer:
                     self._recorder.unknown(attempt, verdict.reason)
                     await self._line.broke()
                 if not verdict.again:
-                    return
+                    return None
             except asyncio.CancelledError:
                 self._recorder.unknown(attempt, "the run was over")
                 raise
@@ -168,7 +183,7 @@ class Changer:
                     self._put.append((asked.channel_id, asked.target_seq, asked.emoji))
                 if asked.kind == "send" and not self._known(asked.channel_id, said.seq):
                     self._board.messages[asked.channel_id].append((said.seq, asked.actor_id))
-                return
+                return place
 
     def _known(self, channel_id: str, seq: int) -> bool:
         return any(known == seq for known, _ in self._board.messages[channel_id][-4 * _NEWEST :])
@@ -194,7 +209,8 @@ class Changer:
         target_seq = self._board.pick(channel_id, random, self._person.user_id if own else "")
         return self._change(kind, channel_id, target_seq) if target_seq else None
 
-    def _send(self, channel_id: str) -> _Wish:
+    def _send(self, channel_id: str, *, alone: bool = False) -> _Wish:
+        """A new message; `alone` it is about no other, which could be gone."""
         random = self._random
         request = message_requests_pb2.SendMessageRequest(
             channel_id=channel_id, client_message_id=uuid7(), text=self._text("wrote")
@@ -203,9 +219,9 @@ class Changer:
             request.attributes["mood"] = f"good {self._number}"
         if random.random() < 0.15:
             request.mentions.append(self._person.user_id)
-        if random.random() < 0.2:
+        if not alone and random.random() < 0.2:
             request.reply_to_seq = self._board.pick(channel_id, random)
-        if random.random() < 0.25:
+        if not alone and random.random() < 0.25:
             request.thread_root_seq = self._board.pick(channel_id, random)
         asked = self._asked("send", request, request.thread_root_seq, text=request.text)
         return _Wish(asked, request, lambda client: client.chat.SendMessage)
