@@ -13,9 +13,15 @@ import structlog
 from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.projections import MemoryProjections
 from parley_server.testing.model_store import ModelStore
+from parley_server.testing.schedule import first_violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from parley_server.chat.owner import ChannelOwner
+    from parley_server.testing.checker import Invariant
+
+    AssertBreaks = Callable[[Callable[[], ModelStore], type[ChannelOwner], Invariant], None]
 
 DEFAULT_SCHEDULES = 3000
 
@@ -33,6 +39,23 @@ def seeds() -> range:
 def make_store() -> Callable[[], ModelStore]:
     """Fresh stores that keep their laws."""
     return lambda: ModelStore("c", MemoryMessageLog(), MemoryProjections())
+
+
+@pytest.fixture
+def assert_breaks(seeds: range) -> AssertBreaks:
+    """Plays schedules with a store and an owner until the invariant is broken. Fails if none breaks it."""
+
+    def play(make_store: Callable[[], ModelStore], make_owner: type[ChannelOwner], broken: Invariant) -> None:
+        found = set()
+        for seed in seeds:
+            violations = first_violations([seed], make_store, make_owner)
+            if violations is not None:
+                found |= {violation.invariant for violation in violations[1]}
+            if broken in found:
+                return
+        pytest.fail(f"{len(seeds)} schedules broke only {found or 'nothing'}")
+
+    return play
 
 
 @pytest.fixture(autouse=True)

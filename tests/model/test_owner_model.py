@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.timeout(3600)
 def test_no_schedule_breaks_an_invariant(seeds: range, make_store: Callable[[], ModelStore]) -> None:
-    """Every rule that an owner or a store keeps was removed once, and found here: test_planted_rules.py."""
+    """Every rule that an owner or a store keeps was removed once, and found here: test_planted_*.py."""
     broken = first_violations(seeds, make_store, ChannelOwner)
     assert broken is None, _report(*broken)
 
