@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,232 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import parley
+from parley_server.testing.timeline.log import TimelineLog
+from parley_server.testing.timeline.world import World
+from parley_server.testing.timeline.writer import CHANNEL, ME, timeline_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from random import Random
-
-ME = "u0"
-USERS = [f"u{number}" for number in range(5)]
-EMOJIS = ["👍", "한"]
-CHANNEL = "c"
-
-
-@dataclass
-class Message:
-    """A message of the reference, as of some moment."""
-
-    event: parley.MessageEvent
-    text: str
-    edit_seq: int = 0
-    edit_time_ms: int = 0
-    delete_seq: int = 0
-    pin_seq: int = 0
-    reactions: dict[str, list[str]] = field(default_factory=dict)
-    replies: list[int] = field(default_factory=list)
-    touched: bool = False
-    """Whether anything happened to it, also what was undone since: then it is served with a state."""
-
-
-@dataclass
-class World:
-    """Everything up to some moment."""
-
-    messages: dict[int, Message] = field(default_factory=dict)
-    members: dict[str, parley.Role] = field(default_factory=dict)
-    title: str = ""
-    deleted: bool = False
-
-    def apply(self, event: parley.Event) -> None:
-        target = getattr(event, "target_seq", 0) or getattr(event, "thread_root_seq", 0)
-        if target:
-            self.messages[target].touched = True
-        match event:
-            case parley.MessageEvent():
-                self.messages[event.seq] = Message(event, event.text)
-                if event.thread_root_seq:
-                    self.messages[event.thread_root_seq].replies.append(event.seq)
-            case parley.EditEvent():
-                message = self.messages[event.target_seq]
-                message.text, message.edit_seq = event.text, event.seq
-                message.edit_time_ms = event.create_time_ms
-            case parley.DeleteEvent():
-                self._bury(self.messages[event.target_seq], event.seq)
-            case parley.ReactionEvent(emoji=emoji, added=added, actor_id=user):
-                users = self.messages[event.target_seq].reactions.setdefault(emoji, [])
-                (users.append if added else users.remove)(user)
-                if not users:
-                    del self.messages[event.target_seq].reactions[emoji]
-            case parley.PinEvent():
-                self.messages[event.target_seq].pin_seq = event.seq if event.pinned else 0
-            case parley.AuthorErasedEvent():
-                for message in self.messages.values():
-                    if message.event.actor_id == event.user_id and not message.delete_seq:
-                        self._bury(message, event.seq)
-            case parley.MemberEvent():
-                self.members.pop(event.user_id, None)
-                if event.role is not parley.Role.UNSPECIFIED:
-                    self.members[event.user_id] = event.role
-            case parley.ChannelEvent():
-                self.title = event.title
-            case parley.ChannelDeletedEvent():
-                self.deleted = True
-            case _:
-                raise AssertionError(event)
-
-    @staticmethod
-    def _bury(message: Message, seq: int) -> None:
-        message.delete_seq, message.text, message.pin_seq = seq, "", 0
-        message.touched = True
-        message.reactions.clear()
-
-    def pins(self) -> tuple[int, ...]:
-        pinned = [message for message in self.messages.values() if message.pin_seq]
-        return tuple(
-            message.event.seq for message in sorted(pinned, key=lambda message: message.pin_seq, reverse=True)
-        )
-
-
-@dataclass
-class Log:
-    """The channel's events, and what a server serves of them at a moment (`as_of`, a seq)."""
-
-    events: list[parley.Event] = field(default_factory=list)
-
-    def at(self, as_of: int) -> World:
-        world = World()
-        for event in self.events[:as_of]:
-            world.apply(event)
-        return world
-
-    def served(self, seq: int, as_of: int) -> parley.Event:
-        """The event at `seq` as it is served once everything up to `as_of` has happened."""
-        event = self.events[seq - 1]
-        world = self.at(as_of)
-        if isinstance(event, parley.EditEvent):
-            target = world.messages[event.target_seq]
-            stands = target.edit_seq == seq and not target.delete_seq
-            return event if stands else replace(event, text="", superseded=True)
-        if not isinstance(event, parley.MessageEvent) or not world.messages[seq].touched:
-            return event
-        message = world.messages[seq]
-        state = parley.MessageState(
-            as_of_seq=as_of,
-            edit_seq=message.edit_seq,
-            edit_time_ms=message.edit_time_ms,
-            delete_seq=message.delete_seq,
-            pin_seq=message.pin_seq,
-            reactions=tuple(_reactions(message)),
-            reply_count=len(message.replies),
-            last_reply_seq=message.replies[-1] if message.replies else 0,
-        )
-        return replace(event, text=message.text, state=state)
-
-    def served_range(self, first: int, last: int, as_of: int) -> list[parley.Event]:
-        """As ListEvents: of a deleted channel only the end."""
-        if isinstance(self.events[as_of - 1], parley.ChannelDeletedEvent):
-            return [self.events[as_of - 1]] if last >= as_of else []
-        return [self.served(seq, as_of) for seq in range(first, min(last, as_of) + 1)]
-
-    def message_seqs(self) -> list[int]:
-        return [event.seq for event in self.events if isinstance(event, parley.MessageEvent)]
-
-
-def _reactions(message: Message) -> Iterable[parley.Reaction]:
-    for emoji, users in message.reactions.items():
-        yield parley.Reaction(emoji, len(users), ME in users, tuple(users[:10]))
-
-
-class Writer:
-    """Writes a log as a server could."""
-
-    def __init__(self) -> None:
-        self.log = Log()
-        self.world = World()
-        self.erased: set[str] = set()
-
-    def write(self, made: type[parley.Event], actor: str, /, **fields: object) -> None:
-        seq = len(self.log.events) + 1
-        common = {"channel_id": CHANNEL, "seq": seq, "message_no": 0, "create_time_ms": 1000 + seq}
-        event = made(**common, actor_id=actor, **fields)  # type: ignore[arg-type]
-        self.log.events.append(event)
-        self.world.apply(event)
-
-    def entitle(self, actor: str, title: str) -> None:
-        self.write(
-            parley.ChannelEvent,
-            actor,
-            created=not self.log.events,
-            kind=parley.ChannelKind.GROUP,
-            title=title,
-            history_visibility=parley.HistoryVisibility.FROM_START,
-            member_limit=100,
-        )
-
-    def member(self, user: str, role: parley.Role) -> None:
-        change = parley.MemberChange.ADDED if role else parley.MemberChange.REMOVED
-        self.write(parley.MemberEvent, ME, user_id=user, change=change, role=role)
-
-    def post(self, user: str, target: int, number: int) -> None:
-        message = self.world.messages.get(target)
-        alive = message is not None and not message.delete_seq
-        nested = message is not None and message.event.thread_root_seq > 0
-        self.write(
-            parley.MessageEvent,
-            user,
-            text=f"text {len(self.log.events)}",
-            thread_root_seq=target if alive and not nested and number % 3 == 0 else 0,
-            reply_to_seq=target if alive and number % 3 == 1 else 0,
-        )
-
-    def change(self, kind: str, user: str, target: int, emoji: str) -> None:
-        message = self.world.messages.get(target)
-        if message is None or message.delete_seq:
-            return
-        author_id = message.event.actor_id
-        if kind == "edit":
-            self.write(parley.EditEvent, author_id, target_seq=target, text=f"edit {len(self.log.events)}")
-        elif kind == "delete":
-            self.write(parley.DeleteEvent, user, target_seq=target)
-        elif kind == "pin":
-            pinned = not message.pin_seq
-            self.write(parley.PinEvent, user, target_seq=target, pinned=pinned, author_id=author_id)
-        elif kind == "react":
-            users = message.reactions.get(emoji, [])
-            added = user not in users
-            count = len(users) + (1 if added else -1)
-            self.write(parley.ReactionEvent, user, target_seq=target, emoji=emoji, added=added, count=count)
-
-
-@st.composite
-def logs(draw: st.DrawFn) -> Log:
-    """A channel's log."""
-    kinds = ["post"] * 4 + ["edit"] * 3 + ["react"] * 4 + ["delete", "pin", "pin", "member", "title", "erase"]
-    users = st.sampled_from(USERS)
-    step = st.tuples(st.sampled_from(kinds), st.integers(0, 2), users, st.sampled_from(EMOJIS))
-    writer = Writer()
-    writer.entitle(ME, "t")
-    writer.member(ME, parley.Role.OWNER)
-    writer.post(USERS[1], 0, 0)
-    for kind, place, user, emoji in draw(st.lists(step, min_size=16, max_size=40)):
-        if user in writer.erased:
-            continue
-        seqs = list(writer.world.messages)
-        target = seqs[-1 - place] if place < len(seqs) else 0
-        if kind == "post":
-            writer.post(user, target, place)
-        elif kind == "member" and user != ME:
-            writer.member(user, parley.Role(place))
-        elif kind == "title":
-            writer.entitle(user, f"title {place}")
-        elif kind == "erase" and not place:
-            writer.write(parley.AuthorErasedEvent, user, user_id=user)
-            writer.erased.add(user)
-        else:
-            writer.change(kind, user, target, emoji)
-    if draw(st.integers(0, 19)) == 0:
-        writer.write(parley.ChannelDeletedEvent, ME)
-    return writer.log
 
 
 def timeline(*events: parley.Event) -> parley.Timeline:
@@ -273,16 +54,16 @@ def check_messages(shown: parley.Timeline, world: World) -> None:
             edit_time_ms=message.edit_time_ms,
             delete_seq=message.delete_seq,
             pin_seq=message.pin_seq,
-            reactions=tuple(_reactions(message)),
+            reactions=message.reactions_for(ME),
             reply_count=len(message.replies),
             last_reply_seq=message.replies[-1] if message.replies else 0,
         )
         assert (found.edited, found.deleted) == (message.edit_seq > 0, message.delete_seq > 0)
 
 
-@given(logs())
+@given(timeline_logs())
 @settings(max_examples=60, deadline=None)
-def test_live_and_history_show_what_happened(log: Log) -> None:
+def test_live_and_history_show_what_happened(log: TimelineLog) -> None:
     """After every event, live and by one range. Planted: an emoji that came back kept its old place."""
     live, world = parley.Timeline(CHANNEL, ME), World()
     for event in log.events:
@@ -293,9 +74,9 @@ def test_live_and_history_show_what_happened(log: Log) -> None:
     assert history == live
 
 
-@given(logs(), st.randoms(use_true_random=True))
+@given(timeline_logs(), st.randoms(use_true_random=True))
 @settings(max_examples=120, deadline=None)
-def test_the_order_of_arrival_and_repetition_do_not_matter(log: Log, random: Random) -> None:
+def test_the_order_of_arrival_and_repetition_do_not_matter(log: TimelineLog, random: Random) -> None:
     """Whatever was served at whatever moment, shuffled and with repetitions, is the same timeline, also while
     it is incomplete. Planted, each caught: the state served last wins over the newest; an edit that arrives
     late wins over a newer one; events of messages that are not there yet passed over.
@@ -321,9 +102,9 @@ def test_the_order_of_arrival_and_repetition_do_not_matter(log: Log, random: Ran
     assert other == once
 
 
-@given(logs(), st.randoms(use_true_random=True))
+@given(timeline_logs(), st.randoms(use_true_random=True))
 @settings(max_examples=120, deadline=None)
-def test_a_state_that_was_served_holds_for_everything_before_it(log: Log, random: Random) -> None:
+def test_a_state_that_was_served_holds_for_everything_before_it(log: TimelineLog, random: Random) -> None:
     """Messages served at one moment look as they did then, whichever of the events before it are known.
 
     Planted, each caught: an edit, a pin or a reaction of before held against the state.
@@ -338,9 +119,9 @@ def test_a_state_that_was_served_holds_for_everything_before_it(log: Log, random
     check_messages(timeline(*pieces), world)
 
 
-@given(logs(), st.data())
+@given(timeline_logs(), st.data())
 @settings(max_examples=120, deadline=None)
-def test_a_device_that_was_away_ends_where_the_others_are(log: Log, data: st.DataObject) -> None:
+def test_a_device_that_was_away_ends_where_the_others_are(log: TimelineLog, data: st.DataObject) -> None:
     """Online up to some event, then the rest by a range, with older pages read at any moment in between and
     given at any time.
     """
@@ -358,9 +139,9 @@ def test_a_device_that_was_away_ends_where_the_others_are(log: Log, data: st.Dat
     check(device, log.at(head))
 
 
-@given(logs(), st.data())
+@given(timeline_logs(), st.data())
 @settings(max_examples=60, deadline=None)
-def test_pages_of_messages_and_what_happens_after_them(log: Log, data: st.DataObject) -> None:
+def test_pages_of_messages_and_what_happens_after_them(log: TimelineLog, data: st.DataObject) -> None:
     """What a client does that opens a channel: settings, members, a page, and events from before on.
 
     Planted: listed pins that outlive a deletion; members listed over events that came after.
@@ -443,7 +224,7 @@ def test_gone_is_having_left_and_not_having_come_back() -> None:
 
 
 def test_what_is_forgotten_can_be_given_again() -> None:
-    log = Log()
+    log = TimelineLog(ME)
     for seq in (1, 2, 3):
         log.events.append(
             parley.MessageEvent(
