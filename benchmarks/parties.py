@@ -31,7 +31,7 @@ LEAVE_LIMIT_SECONDS = 5.0
 SETTINGS: dict[str, object] = {
     **{
         f"rates.{name}": {"per_minute": 60_000_000, "burst": 1_000_000}
-        for name in ("send", "sign_up", "log_in", "call", "stream")
+        for name in ("send", "sign_up", "log_in", "call", "stream", "frame")
     },
     "limits.streams": 20_000,
     "sessions.lease_seconds": 600.0,

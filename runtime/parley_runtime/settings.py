@@ -38,6 +38,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where a page of history ends, though one event always fits."""
     requests_in_flight: int = 32
     """Unanswered requests on one stream."""
+    refusals_per_stream: int = 1000
+    """Requests of one stream refused as too many or too large, beyond those served, before it is ended."""
     group_members: int = 100
     """Members of a group made by an ordinary user."""
     channel_members: int = 100_000
@@ -107,6 +109,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     log_in: RateSetting = RateSetting(per_minute=10, burst=10)
     call: RateSetting = RateSetting(per_minute=3000, burst=100)
     stream: RateSetting = RateSetting(per_minute=120, burst=60)
+    frame: RateSetting = RateSetting(per_minute=6000, burst=1000)
+    """Frames of a stream that are no calls: acknowledgements, heartbeats, pongs, new tokens."""
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

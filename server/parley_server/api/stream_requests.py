@@ -53,6 +53,15 @@ class Asker(Protocol):
         """The client showed a newer token."""
         ...
 
+    def end(self, refusal: Refusal | None) -> None:
+        """The stream must end."""
+        ...
+
+
+# These cost the server nearly as much as serving them, and no rate bounds how often they are to be had.
+_EXCESSES = (Reason.RATE_LIMITED, Reason.TOO_MANY_IN_FLIGHT, Reason.REQUEST_TOO_LARGE)
+_PAUSE_SECONDS = 1.0
+
 
 class StreamRequests:
     """Serves what a client asks on its stream. `acknowledged` is the newest cursor that the client
@@ -63,6 +72,7 @@ class StreamRequests:
         "_asker",
         "_caller",
         "_cancelled",
+        "_excess",
         "_kept",
         "_queued",
         "_sending",
@@ -82,6 +92,8 @@ class StreamRequests:
         self._queued = 0
         self._cancelled = False
         self._kept: FeedCursor | None = None
+        # Requests refused as too many or too large, less those served since.
+        self._excess = 0
         self.acknowledged = ""
 
     @property
@@ -153,8 +165,7 @@ class StreamRequests:
             return
         if error is None:
             reply = stream_pb2.Reply(request_id=request_id, send_message=sent_message(done.result()))
-            self._services.metrics.counts.count_stream_request("send_message", "OK")
-            self._asker.reply(reply)
+            self._succeed("send_message", reply)
         else:
             self._reply(request_id, "send_message", error=error)
         if not self.in_flight:
@@ -188,8 +199,7 @@ class StreamRequests:
         if (task := asyncio.current_task()) is not None:
             self._forget(task)
         if failure is None:
-            self._services.metrics.counts.count_stream_request(kind, "OK")
-            self._asker.reply(reply)
+            self._succeed(kind, reply)
         else:
             self._reply(request.request_id, kind, error=failure)
 
@@ -209,15 +219,23 @@ class StreamRequests:
                     await services.rates.take("send", caller.user_id)
                     done = await services.calls.change(caller, getattr(request, kind))
                 getattr(reply, kind).change.CopyFrom(change_made(await done))
+            case "mark_read":
+                await services.rates.take("call", caller.user_id)
+                reply.mark_read.CopyFrom(await services.calls.mark_read(caller, request.mark_read))
+            case _:
+                await services.rates.take("frame", caller.user_id)
+                self._heed(request, kind, reply)
+
+    def _heed(self, request: stream_pb2.ConnectRequest, kind: str, reply: stream_pb2.Reply) -> None:
+        """Serve what needs no store."""
+        caller, services = self._caller, self._services
+        match kind:
             case "ack_events":
                 offered = services.calls.check_cursor(caller, request.ack_events)
                 # They may come late and in any order, and the last before the storing is not the newest.
                 if says_more(offered, self._kept, self._asker.epoch):
                     self._kept, self.acknowledged = offered, request.ack_events.cursor
                 reply.ack_events.SetInParent()
-            case "mark_read":
-                await services.rates.take("call", caller.user_id)
-                reply.mark_read.CopyFrom(await services.calls.mark_read(caller, request.mark_read))
             case "heartbeat":
                 self._asker.touch(foreground=request.heartbeat.foreground)
                 reply.heartbeat.CopyFrom(services.calls.heartbeat())
@@ -250,6 +268,12 @@ class StreamRequests:
             self._sending = asyncio.Lock()
         return self._sending
 
+    def _succeed(self, kind: str, reply: stream_pb2.Reply) -> None:
+        if self._excess:
+            self._excess -= 1
+        self._services.metrics.counts.count_stream_request(kind, "OK")
+        self._asker.reply(reply)
+
     def _refuse(self, request: stream_pb2.ConnectRequest, refusal: Refusal) -> None:
         self._reply(request.request_id, request.WhichOneof("request") or "", error=refusal)
 
@@ -265,6 +289,18 @@ class StreamRequests:
             refusal = Refusal(Reason.INTERNAL, text)
         self._services.metrics.counts.count_stream_request(kind, refusal.reason.code.name)
         self._asker.reply(stream_pb2.Reply(request_id=request_id, error=status_of(refusal)))
+        if refusal.reason in _EXCESSES:
+            self._exceed(refusal.retry_after_seconds or 0.0)
+
+    def _exceed(self, retry_after_seconds: float) -> None:
+        self._excess += 1
+        if self._excess > self._services.limits.refusals_per_stream:
+            text = (
+                f"{self._excess} requests more were refused as too many or too large than were served. "
+                "Wait as long as you are told before asking again."
+            )
+            retry_after_seconds = max(retry_after_seconds, _PAUSE_SECONDS)
+            self._asker.end(Refusal(Reason.RATE_LIMITED, text, retry_after_seconds=retry_after_seconds))
 
 
 def _bearer(token: str) -> Mapping[str, str]:

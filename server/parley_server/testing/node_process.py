@@ -20,7 +20,7 @@ STOP_LIMIT_SECONDS = 20.0
 # Tests call as fast as they can; those about rates set their own.
 UNLIMITED_RATES = {
     f"rates.{name}": {"per_minute": 6_000_000, "burst": 100_000}
-    for name in ("send", "sign_up", "log_in", "call", "stream")
+    for name in ("send", "sign_up", "log_in", "call", "stream", "frame")
 }
 
 

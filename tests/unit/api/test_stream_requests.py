@@ -56,10 +56,18 @@ class Calls:
 
 
 class Rates:
+    """As often as anybody likes, but for what is used up."""
+
     answers_at_once = True
 
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, str]] = []
+        self.used_up: set[str] = set()
+
     async def take(self, name: str, who: str) -> None:
-        """As often as anybody likes."""
+        self.taken.append((name, who))
+        if name in self.used_up:
+            raise Refusal(Reason.RATE_LIMITED, "later", retry_after_seconds=2.5)
 
 
 class Client:
@@ -70,6 +78,7 @@ class Client:
     def __init__(self) -> None:
         self.replies: list[tuple[int, str]] = []
         self.idle = 0
+        self.ended: list[Refusal | None] = []
 
     def reply(self, reply: stream_pb2.Reply) -> None:
         self.replies.append((reply.request_id, reply.WhichOneof("result") or ""))
@@ -77,15 +86,21 @@ class Client:
     def answered_all(self) -> None:
         self.idle += 1
 
+    def touch(self, *, foreground: bool | None) -> None:
+        return
+
+    def end(self, refusal: Refusal | None) -> None:
+        self.ended.append(refusal)
+
 
 class World:
     def __init__(self, **limits: int) -> None:
         self.calls, self.client = Calls(), Client()
-        self.metrics = Metrics()
+        self.metrics, self.rates = Metrics(), Rates()
         services = SimpleNamespace(
             calls=self.calls,
             limits=Limits(**limits),
-            rates=Rates(),
+            rates=self.rates,
             metrics=self.metrics,
             new_error_id=lambda: "error",
         )
@@ -99,6 +114,9 @@ class World:
     def edit(self, request_id: int, text: str) -> None:
         message = message_requests_pb2.EditMessageRequest(channel_id="c", text=text)
         self.requests.submit(stream_pb2.ConnectRequest(request_id=request_id, edit_message=message), 10)
+
+    def say(self, request_id: int = 0, **request: Any) -> None:
+        self.requests.submit(stream_pb2.ConnectRequest(request_id=request_id, **request), 10)
 
     def commit(self, text: str) -> None:
         self.calls.answers[text].set_result(Done(1, 1, 1, duplicate=False))
@@ -211,3 +229,59 @@ async def test_after_the_end_nothing_is_answered(fails: bool) -> None:
     del world
     gc.collect()
     assert complaints == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"heartbeat": stream_pb2.HeartbeatRequest()},
+        {"pong": stream_pb2.Pong()},
+        {"ack_events": message_requests_pb2.AckEventsRequest(cursor="x")},
+        {"reauthenticate": stream_pb2.Reauthenticate(access_token="x")},
+        {},
+    ],
+    ids=lambda frame: next(iter(frame), "unknown"),
+)
+async def test_what_is_no_call_has_a_rate_of_its_own(frame: dict[str, Any]) -> None:
+    """Of the user, whatever the stream. A frame beyond it is refused before anything is done for it. Planted:
+    no rate for them; each was served as fast as the client could write.
+    """
+    world = World()
+    world.rates.used_up.add("frame")
+    world.say(1, **frame)
+    await settle()
+    assert world.rates.taken == [("frame", "ann")]
+    assert world.client.replies == [(1, "error")]
+    assert world.metrics.counts.stream_requests == {(next(iter(frame), ""), "RESOURCE_EXHAUSTED"): 1}
+    assert world.client.ended == []
+
+
+async def test_a_stream_that_goes_on_in_spite_of_refusals_is_ended() -> None:
+    """Whatever it is that is refused as too much; what is served makes up for one each, and other errors are
+    not counted. Planted: only frames counted; nothing made up for; every error counted.
+    """
+    world = World(refusals_per_stream=3, requests_in_flight=2)
+    world.rates.used_up.add("frame")
+    for _ in range(2):
+        world.say(heartbeat=stream_pb2.HeartbeatRequest())
+        await settle()
+    world.send(1, "refused")
+    world.send(2, "a")
+    world.commit("a")
+    await settle()
+    # One is made up for. Too many in flight, and too large: three again, which is as many as there may be.
+    world.send(3, "b")
+    world.send(4, "c")
+    world.send(5, "d")
+    world.requests.submit(stream_pb2.ConnectRequest(request_id=6), 1 << 30)
+    world.commit("b")
+    world.commit("c")
+    await settle()
+    assert world.client.ended == []
+    world.rates.used_up.add("send")
+    for request_id in (7, 8):
+        world.send(request_id, "e")
+        world.edit(request_id, "e")
+        await settle()
+    assert [ended.reason for ended in world.client.ended if ended] == [Reason.RATE_LIMITED] * 2
+    assert {ended.retry_after_seconds for ended in world.client.ended if ended} == {2.5}
