@@ -27,6 +27,15 @@ def _owners(log: MemoryMessageLog, **asked: Any) -> Owners:
     return Owners(owner_ports(log, MemoryProjections()), OwnerLimits(), **asked)
 
 
+async def _let_quiet_ones_go(owners: Owners, left: int) -> None:
+    """All channels are quiet: wait until only so many are kept."""
+    owners._sweep()
+    owners._sweep()
+    async with asyncio.timeout(10):
+        while len(owners) > left:  # noqa: ASYNC110 - owners tell nobody that a channel was let go
+            await asyncio.sleep(0)
+
+
 async def test_commands_of_a_channel_keep_their_order(log: MemoryMessageLog) -> None:
     """The order of the calls is the order of the log."""
     owners = _owners(log)
@@ -48,13 +57,19 @@ async def test_ids_that_name_nothing_take_no_place(log: MemoryMessageLog) -> Non
 
 
 async def test_idle_channels_are_bounded(log: MemoryMessageLog) -> None:
-    """The longest unused goes first, and comes back when it is asked for."""
-    owners = _owners(log, channels_limit=3)
+    """The longest unused goes first, and comes back when it is asked for. Planted: the newest went first;
+    nobody went.
+    """
+    owners = _owners(log, channels_limit=3, quiet_seconds=3600)
     for number in range(8):
         await owners.submit(f"c{number}", CREATE)
-    await owners.submit("c0", post("ann", 1))
+    await _let_quiet_ones_go(owners, 3)
+    assert list(owners._owners) == ["c5", "c6", "c7"]
+    await owners.submit("c5", post("ann", 1))
+    assert (await owners.submit("c0", post("ann", 1))).seq == 5
+    await _let_quiet_ones_go(owners, 3)
+    assert list(owners._owners) == ["c7", "c5", "c0"]
     await owners.stop()
-    assert len(owners) <= 4
 
 
 async def test_stopping_finishes_what_was_taken(log: MemoryMessageLog) -> None:
@@ -80,11 +95,7 @@ async def test_a_channel_is_served_until_it_is_quiet(log: MemoryMessageLog) -> N
         await owners.submit("c", post("ann", number))
     assert await log.fanned("c") == 0
     assert len(owners) == 1
-    owners._sweep()
-    owners._sweep()
-    async with asyncio.timeout(10):
-        while len(owners):  # noqa: ASYNC110 - owners tell nobody that a channel was let go
-            await asyncio.sleep(0)
+    await _let_quiet_ones_go(owners, 0)
     assert await log.fanned("c") == 7
     assert (await owners.submit("c", post("ann", 4))).seq == 8
     await owners.stop()

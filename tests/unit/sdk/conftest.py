@@ -211,6 +211,11 @@ class FakeNode:
             channel_id=channel_id, seq=seq, message_no=seq, message=event_pb2.Message(text=str(seq))
         )
 
+    def events(self, first_seq: int, count: int) -> stream_pb2.ConnectResponse:
+        """A frame with the messages of channel "c" from `first_seq` on."""
+        seqs = range(first_seq, first_seq + count)
+        return stream_pb2.ConnectResponse(events=[self.event("c", seq) for seq in seqs])
+
     def welcome(self, *, heartbeat_seconds: float = 30.0, in_flight: int = 32) -> stream_pb2.ConnectResponse:
         """The frame that accepts a stream with nothing in its past."""
         interval = duration_pb2.Duration(nanos=round(heartbeat_seconds % 1 * 1e9))
