@@ -48,6 +48,7 @@ async def standing_node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     yield node
     await node.close()
     assert "Traceback" not in node.stderr
+    assert "was not stored" not in node.stderr
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

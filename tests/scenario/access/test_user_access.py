@@ -8,11 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from parley.user.v1 import user_pb2
 from parley.user.v1 import user_service_pb2 as users
 from parley_server.testing.access_suite import AccessSuite
-from parley_server.testing.access_table import (
-    USERS,
-    Role,
-    Row,
-)
+from parley_server.testing.access_table import USERS, Role, Row
 from parley_server.testing.raw_client import PASSWORD
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
