@@ -15,114 +15,19 @@ import pytest
 
 import parley
 from parley_cli.credentials import CredentialStore, LogIn
+from parley_server.testing.tmux import POLL_SECONDS, SEEN_SECONDS, Tmux
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from parley_server.testing.node_process import NodeProcess
+    from parley_server.testing.tmux import Pane
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "terminal-client.md"
 PASSWORD = "a long password"
 
 WRITING = "━━━━━"
 """The line above the composer when it has the focus."""
-
-_SEEN_SECONDS = 20.0
-_POLL_SECONDS = 0.04
-_CALM_POLLS = 8
-"""A screen that was the same so often in a row is finished."""
-
-
-class Tmux:
-    """A tmux server of its own, without anybody's settings."""
-
-    def __init__(self, program: str, socket: Path, environ: dict[str, str]) -> None:
-        self._command = (program, "-u", "-S", str(socket), "-f", "/dev/null")
-        self._environ = environ
-
-    async def do(self, *arguments: str) -> str:
-        """Run a tmux command; what it prints."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            *arguments,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environ,
-        )
-        out, err = await process.communicate()
-        assert process.returncode == 0, (arguments, err.decode())
-        return out.decode()
-
-    async def two_panes(self, commands: tuple[str, str], columns: int, rows: int) -> tuple[Pane, Pane]:
-        """One window, split in two from left to right, each pane with a command in it."""
-        size = ("-x", str(2 * columns + 1), "-y", str(rows))
-        first = await self.do("new-session", "-d", "-P", "-F", "#{pane_id}", *size, commands[0])
-        await self.do("set-option", "-g", "remain-on-exit", "on")
-        second = await self.do("split-window", "-h", "-P", "-F", "#{pane_id}", commands[1])
-        return Pane(self, first.strip()), Pane(self, second.strip())
-
-
-class Pane:
-    """One terminal: keys go in, a screen comes out."""
-
-    def __init__(self, tmux: Tmux, name: str) -> None:
-        self._tmux = tmux
-        self.name = name
-
-    async def screen(self) -> str:
-        """What is on the screen now."""
-        return await self._tmux.do("capture-pane", "-p", "-t", self.name)
-
-    async def shows(self, *parts: str, without: str | None = None, seconds: float = _SEEN_SECONDS) -> str:
-        """Wait until all parts are on the screen and `without` is not; the screen then."""
-        screen = ""
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    screen = await self.screen()
-                    if all(part in screen for part in parts) and (without is None or without not in screen):
-                        return screen
-                    await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            raise AssertionError(f"never seen: {parts} without {without!r}. The screen:\n{screen}") from None
-
-    async def calm(self) -> str:
-        """Wait until the screen stays as it is; the screen then."""
-        before, same = "", 0
-        while same < _CALM_POLLS:
-            await asyncio.sleep(_POLL_SECONDS)
-            screen = await self.screen()
-            before, same = screen, same + 1 if screen == before else 0
-        return before
-
-    async def press(self, *keys: str) -> None:
-        """Press keys, by tmux's names."""
-        await self._tmux.do("send-keys", "-t", self.name, *keys)
-
-    async def type(self, text: str) -> None:
-        """Type a text. An input method hands over whole syllables, as this does."""
-        await self._tmux.do("send-keys", "-t", self.name, "-l", text)
-
-    async def say(self, text: str) -> None:
-        """Type a message and send it."""
-        await self.type(text)
-        await self.shows(text)
-        await self.press("Enter")
-
-    async def escape(self) -> None:
-        """Press Esc until one can write: sent in one go with the next key it would be Alt and that key."""
-        for _ in range(4):
-            await self.press("Escape")
-            with contextlib.suppress(AssertionError):
-                await self.shows(WRITING, without="Esc: ", seconds=1.0)
-                return
-        await self.shows(WRITING, without="Esc: ")
-
-    async def cursor(self) -> tuple[int, int]:
-        """Where the terminal's cursor is: column and row."""
-        found = await self._tmux.do("display", "-p", "-t", self.name, "#{cursor_x} #{cursor_y}")
-        column, row = found.split()
-        return int(column), int(row)
 
 
 @pytest.fixture
@@ -149,6 +54,16 @@ async def _log_in(home: Path, node: NodeProcess, *names: str) -> dict[str, parle
     return found
 
 
+async def _escape(pane: Pane) -> None:
+    """Press Esc until one can write: sent in one go with the next key it would be Alt and that key."""
+    for _ in range(4):
+        await pane.press("Escape")
+        with contextlib.suppress(AssertionError):
+            await pane.shows(WRITING, without="Esc: ", seconds=1.0)
+            return
+    await pane.shows(WRITING, without="Esc: ")
+
+
 def _chat(node: NodeProcess, name: str) -> str:
     # tmux sometimes forgets how a program ended: the shell writes it down.
     command = f"{sys.executable} -m parley_cli --server {node.address} --as {name} chat"
@@ -157,12 +72,12 @@ def _chat(node: NodeProcess, name: str) -> str:
 
 async def _ended(home: Path, name: str) -> None:
     file = home / f"{name}.code"
-    async with asyncio.timeout(_SEEN_SECONDS):
+    async with asyncio.timeout(SEEN_SECONDS):
         while True:
             code = file.read_text().strip() if file.exists() else ""
             if code:
                 break
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     assert code == "0"
 
 
@@ -224,7 +139,7 @@ async def test_two_people_chat_through_a_restart_of_the_server(
     await _group(alice, bob)
     await _pins_and_deletion(alice, bob)
     await _invite(alice, bob)
-    await bob.escape()
+    await _escape(bob)
     screens["group"] = still(await bob.calm())
     screens["members"] = still(await alice.shows("@carol admin", "@bob", "@alice owner (you)"))
     await alice.press("F3")
@@ -298,7 +213,7 @@ async def _changes(alice: Pane, bob: Pane) -> None:
     await bob.shows("› thread")
     await bob.say("스레드에서")
     await bob.shows("1 reply")
-    await bob.escape()
+    await _escape(bob)
     await alice.shows("1 reply in the thread", "↳ in the thread of alice")
 
 
@@ -331,8 +246,8 @@ async def _pins_and_deletion(alice: Pane, bob: Pane) -> None:
     await bob.shows("· pinned", "alice pinned a message")
     await bob.press("F4")
     await bob.shows("Pinned", "alice: @bob 같이 가요")
-    await bob.escape()
-    await alice.escape()
+    await _escape(bob)
+    await _escape(alice)
     await alice.say("지울 말")
     await bob.shows("  지울 말")
     await alice.press("C-p")
@@ -342,7 +257,7 @@ async def _pins_and_deletion(alice: Pane, bob: Pane) -> None:
     await alice.press("y")
     await bob.shows("(deleted)", without="  지울 말")
     await alice.shows("(deleted)")
-    await alice.escape()
+    await _escape(alice)
 
 
 async def _invite(alice: Pane, bob: Pane) -> None:
@@ -353,7 +268,7 @@ async def _invite(alice: Pane, bob: Pane) -> None:
     screen = await alice.shows("It is shown only now.")
     found = re.search(r"┃ (\S{30,}) +┃", screen)
     assert found is not None, screen
-    await alice.escape()
+    await _escape(alice)
     await _be(alice, "carol")
     await alice.press("F5")
     await alice.shows("join a group by an invite's code")
@@ -415,10 +330,10 @@ async def _history(alice: Pane, bob: Pane, node: NodeProcess, carol: parley.Toke
 
 
 async def _until_top(pane: Pane) -> None:
-    async with asyncio.timeout(_SEEN_SECONDS):
+    async with asyncio.timeout(SEEN_SECONDS):
         while "the beginning" not in await pane.screen():
             await pane.press("PageUp")
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _stories(screen: str) -> list[str]:
@@ -426,7 +341,7 @@ def _stories(screen: str) -> list[str]:
 
 
 async def _resize(alice: Pane, tmux: Tmux) -> None:
-    await alice.escape()
+    await _escape(alice)
     await alice.press("PageDown", "PageDown")
     await alice.shows("  지난 이야기", without="the beginning")
     before = _stories(await alice.calm())
