@@ -172,8 +172,8 @@ class ChatApp(Deeds, MessageDeeds, App[None]):
         """Paint soon, once for all that happens until then."""
         if not self._painting and self.is_running:
             self._painting = True
-            # Not the window's own timer: that one skips what it comes to too late, and a timer for one time is
-            # then never heard of.
+            # Not the window's own timer: that one skips what it comes to too late, and a timer for one time
+            # is then never heard of.
             asyncio.get_running_loop().call_later(_PAINT_SECONDS, self.call_next, self.paint)
 
     def paint(self) -> None:
