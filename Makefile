@@ -28,7 +28,7 @@ test: ## Set up, check and run all tests
 	@$(if $(ARGS),:,tools/timed.sh "some on grpcio, too" $(MAKE) both-transports ARGS="--passed-on-wire $(ON_BOTH)")
 
 # A short form of both-transports: one file for each kind of thing that a stream meets.
-ON_BOTH := tests/scenario/test_connect.py tests/scenario/test_order.py tests/scenario/test_go_away.py \
+ON_BOTH := tests/scenario/connect tests/scenario/test_order.py tests/scenario/test_go_away.py \
 	tests/scenario/test_tls.py
 
 .PHONY: both-transports
