@@ -138,7 +138,7 @@ async def prepared_folder(path: Path) -> AsyncIterator[PreparedFolder]:
             random_bytes=secrets.token_bytes,
         )
         # As of a node's second start: the first one imports what makes the schema, and keeps it.
-        await migrate(f"sqlite+aiosqlite:///{folder.accounts_database}")
+        await migrate(f"sqlite:///{folder.accounts_database}")
         database = await ChatDatabase.open(folder.chat_database)
         try:
             yield PreparedFolder(database, issuer)

@@ -353,7 +353,7 @@ async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -
 
 def _sqlite_url(path: Path) -> str:
     # SQLAlchemy reads a URL: what would mean something in one is escaped by it.
-    return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string(hide_password=False)
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def _channel_limits(limits: Limits) -> ChannelLimits:

@@ -7,20 +7,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert
+from sqlalchemy import insert, inspect, update
 
 from parley_server.backends.sql import migrations
 from parley_server.backends.sql.accounts import SqlAccounts
 from parley_server.backends.sql.engine import open_engine
-from parley_server.backends.sql.migrate import SchemaTooNew, migrate, newest_revision
+from parley_server.backends.sql.migrate import SchemaTooNew, _run_alembic, migrate, newest_revision
 from parley_server.backends.sql.schema import metadata, users
 from parley_server.ports.accounts import Accounts, Deletion, Relation, RelationAdded, UserAdded
 from parley_server.ports.message_log import StoreUnavailable
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from sqlalchemy import Connection
+
 
 def url_of(path: Path) -> str:
-    return f"sqlite+aiosqlite:///{path}"
+    return f"sqlite:///{path}"
 
 
 class Store:
@@ -109,13 +112,15 @@ async def test_several_openings_of_one_file_agree_on_a_name(store: Store) -> Non
 async def test_every_connection_is_durable(store: Store) -> None:
     """A commit is on the disk before it returns. Planted: synchronous=NORMAL; found here."""
     accounts = await store.open()
-    async with accounts._write() as writer, accounts._read() as reader:
-        for connection in (writer, reader):
-            pragmas = {
-                name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
-                for name in ("journal_mode", "synchronous", "foreign_keys")
-            }
-            assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+    def pragmas(connection: Connection) -> dict[str, object]:
+        return {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+
+    for use in (accounts._transaction, accounts._reading):
+        assert await use(pragmas) == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
 async def test_only_the_owner_may_read_the_file(store: Store) -> None:
@@ -131,20 +136,47 @@ async def test_only_the_owner_may_read_the_file(store: Store) -> None:
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
 
 
-async def test_migrations_make_the_schema_that_the_code_uses(tmp_path: Path) -> None:
-    """Planted: an index missing in the migration; found as a difference."""
-    url = url_of(tmp_path / "accounts.db")
-    await migrate(url)
-    await migrate(url)
-    engine = open_engine(url)
+def described(connection: Connection) -> dict[str, object]:
+    """What SQLite has of each table, its columns in any order; and the version."""
+    names = inspect(connection).get_table_names()
+
+    def pragma(name: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in connection.exec_driver_sql(f"PRAGMA {name}")]
+
+    tables: dict[str, object] = {
+        name: (
+            sorted(column[1:] for column in pragma(f"table_info({name})")),
+            sorted(
+                (*index[1:], *pragma(f"index_info({index[1]})")) for index in pragma(f"index_list({name})")
+            ),
+            sorted(key[2:] for key in pragma(f"foreign_key_list({name})")),
+        )
+        for name in names
+    }
+    version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    return tables | {"version": version}
+
+
+async def test_migrations_make_the_schema_that_the_code_uses_and_a_new_file_has(tmp_path: Path) -> None:
+    """Planted: an index missing in the migration; found as a difference to the code. Planted: a default
+    missing in a new file; found as a difference to the migrated one. Planted: its version written wrong;
+    found by the second start.
+    """
+    urls = [url_of(tmp_path / name) for name in ("new.db", "migrated.db")]
+    engines = [open_engine(url) for url in urls]
     try:
-        async with engine.connect() as connection:
-            differences = await connection.run_sync(
-                lambda plain: compare_metadata(MigrationContext.configure(plain), metadata)
-            )
+        await migrate(urls[0])
+        await migrate(urls[0])
+        with engines[1].execution_options(parley_write=True).begin() as connection:
+            _run_alembic(connection, urls[1])
+        with engines[0].connect() as new, engines[1].connect() as migrated:
+            for connection in (new, migrated):
+                assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+            assert described(new) == described(migrated)
+            assert len(described(new)) == len(metadata.tables) + 2
     finally:
-        await engine.dispose()
-    assert differences == []
+        for engine in engines:
+            engine.dispose()
 
 
 def test_the_newest_revision_is_known_without_alembic() -> None:
@@ -159,13 +191,13 @@ async def test_a_schema_that_is_as_it_should_be_needs_no_alembic(
     """It takes 10 MB of a node's memory for as long as the node lives. Planted: the look at the version left
     out; found by the second start.
     """
-    url = url_of(tmp_path / "accounts.db")
-    await migrate(url)
 
     def run_alembic(*_arguments: object) -> None:
         raise AssertionError("Alembic was asked")
 
     monkeypatch.setattr("parley_server.backends.sql.migrate._run_alembic", run_alembic)
+    url = url_of(tmp_path / "accounts.db")
+    await migrate(url)
     await migrate(url)
 
 
@@ -208,11 +240,14 @@ async def test_what_was_deleted_is_in_no_file_of_the_store(store: Store) -> None
     row = replace(user_row("u-bob", name, display_name), about=about)
     assert await accounts.add_user(row, password_hash) is UserAdded.ADDED
     await add_device(accounts, replace(device_row("d1", "u-bob"), device_name=device_name))
-    async with accounts._write() as connection:
+
+    def add_others(connection: Connection) -> None:
         for number in range(400):
             # Before, behind and between what is there.
             other = user_row(f"u-{number % 7}{number}", f"cana{number % 11}{number}", f"cana{number}")
-            await connection.execute(insert(users).values(**asdict(other), password_hash="x" * 90))
+            connection.execute(insert(users).values(**asdict(other), password_hash="x" * 90))
+
+    await accounts._transaction(add_others)
     deleted = await accounts.delete_user("u-bob", password_hash=password_hash, now_ms=1)
     assert deleted.outcome is Deletion.DELETED
     await accounts.deletion_finished("u-bob")
@@ -287,6 +322,68 @@ async def test_a_cancelled_change_leaves_the_store_usable(store: Store) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     changed = await asyncio.wait_for(accounts.set_suspended("u-bob", 77), 20)
     assert changed is not None and changed.suspend_time_ms == 77
+
+
+class Held:
+    """A change that stops in the middle of its transaction until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def __call__(self, connection: Connection) -> int:
+        changed = connection.execute(update(users).values(about="changed")).rowcount
+        self.begun.set()
+        assert self.let_go.wait(20)
+        return changed
+
+
+async def test_who_cancels_a_change_waits_for_its_end(store: Store) -> None:
+    """Else the next one would come upon its transaction, and SQLite would make it wait by polling. Planted:
+    the cancellation passed on at once.
+    """
+    accounts = await store.open()
+    await add_users(accounts, "bob")
+    held = Held()
+    change = asyncio.create_task(accounts._transaction(held))
+    assert await asyncio.to_thread(held.begun.wait, 20)
+    change.cancel()
+    assert (await asyncio.wait([change], timeout=0.2))[1] == {change}
+    held.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await change
+    found = await accounts.user("u-bob")
+    assert found is not None and found.about == "changed"
+
+
+async def test_closing_waits_for_what_was_begun(store: Store) -> None:
+    """Planted: connections closed under the change; found by its failure."""
+    accounts = await store.open()
+    await add_users(accounts, "bob")
+    held = Held()
+    change = asyncio.create_task(accounts._transaction(held))
+    assert await asyncio.to_thread(held.begun.wait, 20)
+    closing_it = asyncio.create_task(store.close())
+    assert (await asyncio.wait([closing_it], timeout=0.2))[1] == {closing_it}
+    held.let_go.set()
+    assert await change == 1
+    await closing_it
+
+
+async def test_calls_that_wait_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: no bound; the third call waited as well."""
+    accounts = await store.open()
+    await add_users(accounts, "bob")
+    monkeypatch.setattr("parley_server.backends.sql.store.WAITING_LIMIT", 2)
+    held = Held()
+    change = asyncio.create_task(accounts._transaction(held))
+    assert await asyncio.to_thread(held.begun.wait, 20)
+    reading = asyncio.create_task(accounts.ping())
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable, match="2 calls wait"):
+        await accounts.ping()
+    held.let_go.set()
+    await asyncio.gather(change, reading)
+    await accounts.ping()
 
 
 async def test_after_closing_nothing_is_opened_again(store: Store) -> None:

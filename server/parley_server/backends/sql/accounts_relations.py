@@ -8,56 +8,65 @@ from sqlalchemy import and_, delete, func, insert, select
 
 from parley_server.backends.sql.accounts_users import PRESENT, USER_COLUMNS
 from parley_server.backends.sql.schema import relations, users
-from parley_server.backends.sql.store import IDS_PER_STATEMENT, SqlStore
+from parley_server.backends.sql.store import IDS_PER_STATEMENT, SqlStore, transaction
 from parley_server.ports.accounts import RelatedRow, Relation, RelationAdded, UserRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection
 
 
 class SqlRelations(SqlStore):
     """The part of `Accounts` about contacts and blocks."""
 
-    async def add_relation(
-        self, user_id: str, relation: Relation, other_id: str, *, limit: int, now_ms: int
+    @transaction
+    def add_relation(
+        self,
+        connection: Connection,
+        user_id: str,
+        relation: Relation,
+        other_id: str,
+        *,
+        limit: int,
+        now_ms: int,
     ) -> RelationAdded:
-        async with self._write() as connection:
-            # Both rows stay locked: neither user goes meanwhile, and nobody else counts the same relations.
-            both = (
-                select(users.c.user_id)
-                .where(users.c.user_id.in_((user_id, other_id)), PRESENT)
-                .order_by(users.c.user_id)
-                .with_for_update()
+        # Both rows stay locked: neither user goes meanwhile, and nobody else counts the same relations.
+        both = (
+            select(users.c.user_id)
+            .where(users.c.user_id.in_((user_id, other_id)), PRESENT)
+            .order_by(users.c.user_id)
+            .with_for_update()
+        )
+        if len(connection.execute(both).all()) < 2:
+            return RelationAdded.USER_NOT_FOUND
+        between = select(relations.c.relation).where(
+            relations.c.user_id == user_id, relations.c.other_id == other_id
+        )
+        there = set(connection.execute(between).scalars())
+        if relation.value in there:
+            return RelationAdded.THERE_ALREADY
+        if relation is Relation.CONTACT and Relation.BLOCK.value in there:
+            return RelationAdded.BLOCKED
+        counted = select(func.count()).select_from(relations).where(_of(user_id, relation))
+        if connection.execute(counted).scalar_one() >= limit:
+            return RelationAdded.TOO_MANY
+        if relation is Relation.BLOCK:
+            contact = and_(_of(user_id, Relation.CONTACT), relations.c.other_id == other_id)
+            connection.execute(delete(relations).where(contact))
+        connection.execute(
+            insert(relations).values(
+                user_id=user_id, relation=relation.value, other_id=other_id, create_time_ms=now_ms
             )
-            if len((await connection.execute(both)).all()) < 2:
-                return RelationAdded.USER_NOT_FOUND
-            between = select(relations.c.relation).where(
-                relations.c.user_id == user_id, relations.c.other_id == other_id
-            )
-            there = set((await connection.execute(between)).scalars())
-            if relation.value in there:
-                return RelationAdded.THERE_ALREADY
-            if relation is Relation.CONTACT and Relation.BLOCK.value in there:
-                return RelationAdded.BLOCKED
-            counted = select(func.count()).select_from(relations).where(_of(user_id, relation))
-            if (await connection.execute(counted)).scalar_one() >= limit:
-                return RelationAdded.TOO_MANY
-            if relation is Relation.BLOCK:
-                contact = and_(_of(user_id, Relation.CONTACT), relations.c.other_id == other_id)
-                await connection.execute(delete(relations).where(contact))
-            await connection.execute(
-                insert(relations).values(
-                    user_id=user_id, relation=relation.value, other_id=other_id, create_time_ms=now_ms
-                )
-            )
-            return RelationAdded.ADDED
+        )
+        return RelationAdded.ADDED
 
-    async def remove_relation(self, user_id: str, relation: Relation, other_id: str) -> bool:
+    @transaction
+    def remove_relation(
+        self, connection: Connection, user_id: str, relation: Relation, other_id: str
+    ) -> bool:
         chosen = and_(_of(user_id, relation), relations.c.other_id == other_id)
-        async with self._write() as connection:
-            return (await connection.execute(delete(relations).where(chosen))).rowcount == 1
+        return connection.execute(delete(relations).where(chosen)).rowcount == 1
 
     async def relations(
         self, user_id: str, relation: Relation, *, after: str, limit: int

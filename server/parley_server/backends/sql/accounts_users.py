@@ -10,13 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from parley_server.backends.sql.accounts_devices import revoke_all, revoked_of
 from parley_server.backends.sql.schema import devices, relations, users
-from parley_server.backends.sql.store import IDS_PER_STATEMENT, SqlStore
+from parley_server.backends.sql.store import IDS_PER_STATEMENT, SqlStore, transaction
 from parley_server.ports.accounts import DeviceRow, ProfileChange, Relation, UserAdded, UserRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
 USER_COLUMNS = [users.c[field.name] for field in fields(UserRow)]
 PRESENT = users.c.delete_time_ms.is_(None)
@@ -30,8 +30,7 @@ class SqlUsers(SqlStore):
 
     async def add_user(self, user: UserRow, password_hash: str) -> UserAdded:
         try:
-            async with self._write() as connection:
-                await connection.execute(insert(users).values(**asdict(user), password_hash=password_hash))
+            await self._insert_user(user, password_hash)
         except IntegrityError:
             # Deleted users count here.
             if await self._users(select(*USER_COLUMNS).where(users.c.user_id == user.user_id)):
@@ -57,12 +56,13 @@ class SqlUsers(SqlStore):
         return tuple(found)
 
     async def password_hash(self, user_id: str) -> str:
-        async with self._read() as connection:
-            query = select(users.c.password_hash).where(users.c.user_id == user_id)
-            return (await connection.execute(query)).scalar_one_or_none() or ""
+        rows = await self._rows(select(users.c.password_hash).where(users.c.user_id == user_id))
+        return rows[0].password_hash if rows else ""
 
-    async def set_password(
+    @transaction
+    def set_password(
         self,
+        connection: Connection,
         user_id: str,
         password_hash: str,
         *,
@@ -74,24 +74,23 @@ class SqlUsers(SqlStore):
         chosen = [users.c.user_id == user_id, PRESENT]
         if former_hash is not None:
             chosen.append(users.c.password_hash == former_hash)
-        async with self._write() as connection:
-            change = update(users).where(*chosen).values(password_hash=password_hash)
-            if (await connection.execute(change)).rowcount != 1:
-                return None
-            if revoke:
-                await revoke_all(connection, user_id, keep_device_id=keep_device_id, now_ms=now_ms)
-            return await revoked_of(connection, user_id)
+        change = update(users).where(*chosen).values(password_hash=password_hash)
+        if connection.execute(change).rowcount != 1:
+            return None
+        if revoke:
+            revoke_all(connection, user_id, keep_device_id=keep_device_id, now_ms=now_ms)
+        return revoked_of(connection, user_id)
 
-    async def change_profile(self, user_id: str, change: ProfileChange) -> UserRow | None:
+    @transaction
+    def change_profile(self, connection: Connection, user_id: str, change: ProfileChange) -> UserRow | None:
         chosen = and_(users.c.user_id == user_id, PRESENT)
-        async with self._write() as connection:
-            query = select(*USER_COLUMNS).where(chosen).with_for_update()
-            row = (await connection.execute(query)).one_or_none()
-            if row is None:
-                return None
-            user = change.applied_to(UserRow(**row._mapping))
-            await connection.execute(update(users).where(chosen).values(**asdict(user)))
-            return user
+        query = select(*USER_COLUMNS).where(chosen).with_for_update()
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        user = change.applied_to(UserRow(**row._mapping))
+        connection.execute(update(users).where(chosen).values(**asdict(user)))
+        return user
 
     async def search(
         self, folded_prefix: str, *, seeker_id: str, after: str, limit: int
@@ -117,12 +116,14 @@ class SqlUsers(SqlStore):
         )
         return await self._users(query)
 
-    async def set_suspended(self, user_id: str, suspend_time_ms: int | None) -> UserRow | None:
+    @transaction
+    def set_suspended(
+        self, connection: Connection, user_id: str, suspend_time_ms: int | None
+    ) -> UserRow | None:
         chosen = and_(users.c.user_id == user_id, PRESENT)
-        async with self._write() as connection:
-            await connection.execute(update(users).where(chosen).values(suspend_time_ms=suspend_time_ms))
-            row = (await connection.execute(select(*USER_COLUMNS).where(chosen))).one_or_none()
-            return None if row is None else UserRow(**row._mapping)
+        connection.execute(update(users).where(chosen).values(suspend_time_ms=suspend_time_ms))
+        row = connection.execute(select(*USER_COLUMNS).where(chosen)).one_or_none()
+        return None if row is None else UserRow(**row._mapping)
 
     async def suspended_users(self, *, since_ms: int, access_after_ms: int) -> tuple[UserRow, ...]:
         running = exists().where(
@@ -132,6 +133,10 @@ class SqlUsers(SqlStore):
             PRESENT, users.c.suspend_time_ms.is_not(None), or_(users.c.suspend_time_ms >= since_ms, running)
         )
         return await self._users(query)
+
+    @transaction
+    def _insert_user(self, connection: Connection, user: UserRow, password_hash: str) -> None:
+        connection.execute(insert(users).values(**asdict(user), password_hash=password_hash))
 
     async def _one_user(self, condition: ColumnElement[bool]) -> UserRow | None:
         found = await self._users(select(*USER_COLUMNS).where(condition, PRESENT))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import event, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import create_engine, event, make_url
 
 from parley_server.backends.private_file import make_private, tighten
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
+
+THREADS = 4
+"""That use one engine at a time, each with a connection of its own."""
 
 BUSY_TIMEOUT_MS = 5000
 _PRAGMAS = (
@@ -27,22 +28,22 @@ _PRAGMAS = (
 )
 
 
-def open_engine(url: str) -> AsyncEngine:
+def open_engine(url: str) -> Engine:
     """An engine for the URL. Nobody but its owner may read a SQLite file then: it holds password hashes.
 
     Raises OSError when the file cannot be made, SQLAlchemy's ArgumentError for a URL that is none.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_async_engine(parsed, pool_pre_ping=True)
+        return create_engine(parsed, pool_pre_ping=True, pool_size=THREADS)
     if not parsed.database:
-        raise ValueError("the accounts need a file: sqlite+aiosqlite:///path/to/accounts.db")
+        raise ValueError("the accounts need a file: sqlite:///path/to/accounts.db")
     make_private(parsed.database)
     tighten(parsed.database)
     # isolation_level None: the driver begins no transactions behind our back, `_begin` does.
-    engine = create_async_engine(parsed, connect_args={"isolation_level": None})
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    event.listen(engine.sync_engine, "begin", _begin)
+    engine = create_engine(parsed, connect_args={"isolation_level": None}, pool_size=THREADS)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
     return engine
 
 

@@ -6,15 +6,22 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
 
 from parley_server.backends.sql.engine import open_engine, shown_url
+from parley_server.backends.sql.schema import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_VERSION_TABLE = "alembic_version"
+_version_table = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""As Alembic makes it."""
 
 
 class SchemaTooNew(Exception):
@@ -28,19 +35,16 @@ async def migrate(url: str) -> None:
 
     Runs in a thread of its own, so that the event loop goes on. Raises SchemaTooNew, and SQLAlchemy's errors.
     """
-    # Alembic is synchronous and reads files; with a loop of its own in the thread every async driver works.
-    await asyncio.to_thread(asyncio.run, _migrate(url))
+    await asyncio.to_thread(_migrate, url)
 
 
-async def _migrate(url: str) -> None:
+def _migrate(url: str) -> None:
     engine = open_engine(url)
     try:
-        async with engine.connect() as connection:
-            await connection.execution_options(parley_write=True)
-            async with connection.begin():
-                await connection.run_sync(_upgrade, url)
+        with engine.execution_options(parley_write=True).begin() as connection:
+            _upgrade(connection, url)
     finally:
-        await engine.dispose()
+        engine.dispose()
 
 
 def newest_revision() -> str:
@@ -49,16 +53,23 @@ def newest_revision() -> str:
 
 
 def _upgrade(connection: Connection, url: str) -> None:
-    if inspect(connection).has_table(_VERSION_TABLE):
-        found = connection.exec_driver_sql(f"SELECT version_num FROM {_VERSION_TABLE}").scalars().all()
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        # As Alembic's own recipe for a new database: no step has anything to bring along.
+        metadata.create_all(connection)
+        _version_table.create(connection)
+        connection.execute(insert(_version_table).values(version_num=newest_revision()))
+        return
+    if _version_table.name in tables:
+        found = connection.execute(select(_version_table.c.version_num)).scalars().all()
         if found == [newest_revision()]:
             return
     _run_alembic(connection, url)
 
 
 def _run_alembic(connection: Connection, url: str) -> None:
-    # Only here, since a node that finds its schema as it should be, as nearly all do, never needs these: they
-    # take 10 MB and half of the time that importing the node takes.
+    # Only here: a node that makes its schema, or finds it as it should be, never needs these, and they take
+    # 10 MB and half of the time that importing the node takes.
     from alembic import command
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext

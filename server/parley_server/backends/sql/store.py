@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Self
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from parley_server.backends.sql.engine import open_engine, shown_url
+from parley_server.backends.sql.engine import THREADS, open_engine, shown_url
 from parley_server.backends.sql.migrate import migrate
 from parley_server.backends.sql.schema import users
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-    from sqlalchemy import Row, Select
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy import Connection, Engine, Row, Select
 
 IDS_PER_STATEMENT = 500
 """Below the number of parameters that any SQLite or PostgreSQL driver takes in one statement."""
 
+WAITING_LIMIT = 4096
+"""Calls that wait for a thread. One more finds the store unavailable."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Store = TypeVar("Store", bound="SqlStore")
+
 
 class SqlStore:
-    """The engine of a SQL database, and the two ways to use it. Open it with `open`."""
+    """The engine of a SQL database, its threads, and the two ways to use it. Open it with `open`.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Whatever asks the database is a plain function of a connection and runs on a thread. SQLAlchemy's own way
+    of doing so needs its object mapper: 7 MB of every node, and a change of threads for each statement.
+    """
+
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writer = engine.execution_options(parley_write=True)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="parley-sql")
+        self._waiting = 0
         # SQLite takes one writer at a time and makes others wait by polling: queueing here is fair and quick.
         serial = engine.dialect.name == "sqlite"
         self._writing: contextlib.AbstractAsyncContextManager[Any] = (
@@ -40,8 +54,7 @@ class SqlStore:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """Open the database, made or brought to the newest schema if need be:
-        `sqlite+aiosqlite:///path/accounts.db`.
+        """Open the database, made or brought to the newest schema if need be: `sqlite:///path/accounts.db`.
 
         Raises SchemaTooNew when a newer Parley wrote it, StoreUnavailable when it cannot be opened.
         """
@@ -52,9 +65,9 @@ class SqlStore:
             raise StoreUnavailable(f"{shown_url(url)} cannot be opened: {_cause(error)}") from error
 
     async def close(self) -> None:
-        """Close all connections. Every later call raises StoreUnavailable."""
+        """Finish what was begun and close all connections. Every later call raises StoreUnavailable."""
         self._closed = True
-        await self._engine.dispose()
+        await asyncio.to_thread(self._close)
 
     async def ping(self) -> None:
         await self._rows(select(users.c.user_id).limit(1))
@@ -65,50 +78,92 @@ class SqlStore:
         Nothing less than writing the file anew is enough: where a page was split, copies of its rows stay in
         what is unused of it, whatever `secure_delete` says. The write-ahead log has older copies of pages.
         """
-        if self._engine.dialect.name != "sqlite":
-            return
-        with self._unavailable():
-            async with self._writing, self._engine.connect() as connection:
-                raw = await connection.get_raw_connection()
-                driver: Any = raw.driver_connection
-                await driver.execute_fetchall("VACUUM")
-                ((busy, _, _),) = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-                if busy:
-                    raise StoreUnavailable(
-                        "the write-ahead log of the accounts is being read: try again later"
-                    )
+        if self._engine.dialect.name == "sqlite":
+            async with self._writing:
+                await self._on_thread(self._write_file_anew)
 
     async def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        async with self._read() as connection:
-            rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-            return rows
+        return await self._reading(lambda connection: connection.execute(query).all())
 
-    @contextlib.asynccontextmanager
-    async def _read(self) -> AsyncIterator[AsyncConnection]:
-        with self._unavailable():
-            async with self._engine.connect() as connection:
-                yield connection
+    async def _reading(self, work: Callable[[Connection], Result]) -> Result:
+        """The result of `work`, which reads, on a thread. Raises StoreUnavailable."""
 
-    @contextlib.asynccontextmanager
-    async def _write(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction that is committed, durably, when the block ends without an error."""
-        with self._unavailable():
-            async with self._writing, self._writer.begin() as connection:
-                yield connection
+        def read() -> Result:
+            with self._engine.connect() as connection:
+                return work(connection)
 
-    @contextlib.contextmanager
-    def _unavailable(self) -> Iterator[None]:
-        """Turn the failures of a store into StoreUnavailable. Defects of ours, wrong SQL say, stay what
-        they are.
+        return await self._on_thread(read)
+
+    async def _transaction(self, work: Callable[[Connection], Result]) -> Result:
+        """The result of `work`, on a thread, in a transaction that is committed, durably, on return. If
+        `work` raises nothing of it is done. Raises StoreUnavailable.
         """
+
+        def write() -> Result:
+            with self._writer.begin() as connection:
+                return work(connection)
+
+        async with self._writing:
+            return await self._on_thread(write)
+
+    async def _on_thread(self, work: Callable[[], Result]) -> Result:
         if self._closed:
             raise StoreUnavailable("the accounts are closed")
-        try:
-            yield
-        except (IntegrityError, ProgrammingError, DataError, NotSupportedError):
-            raise
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
-            raise StoreUnavailable(f"the accounts cannot be reached: {_cause(error)}") from error
+        if self._waiting >= WAITING_LIMIT:
+            raise StoreUnavailable(f"{self._waiting} calls wait for the accounts")
+        self._waiting += 1
+        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        done.add_done_callback(self._was_done)
+        with _unavailable():
+            try:
+                return await asyncio.shield(done)
+            except asyncio.CancelledError:
+                # A thread is not interrupted: who writes next must not come upon its transaction.
+                await asyncio.wait([done])
+                raise
+
+    def _was_done(self, done: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+        if not done.cancelled():
+            # Looked at in any case, or asyncio reports a failure that nobody looked at.
+            done.exception()
+
+    def _close(self) -> None:
+        self._threads.shutdown()
+        self._engine.dispose()
+
+    def _write_file_anew(self) -> None:
+        with self._engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("VACUUM")
+            ((busy, _, _),) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if busy:
+            raise StoreUnavailable("the write-ahead log of the accounts is being read: try again later")
+
+
+def transaction(
+    work: Callable[Concatenate[Store, Connection, Arguments], Result],
+) -> Callable[Concatenate[Store, Arguments], Coroutine[Any, Any, Result]]:
+    """A method that writes, as callers see it: see `SqlStore._transaction`."""
+
+    @functools.wraps(work)
+    async def call(store: Store, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        return await store._transaction(lambda connection: work(store, connection, *arguments, **named))
+
+    return call
+
+
+@contextlib.contextmanager
+def _unavailable() -> Iterator[None]:
+    """Turn the failures of a store into StoreUnavailable. Defects of ours, wrong SQL say, stay what they
+    are.
+    """
+    try:
+        yield
+    except (IntegrityError, ProgrammingError, DataError, NotSupportedError):
+        raise
+    except (DBAPIError, PoolTimeoutError, OSError) as error:
+        raise StoreUnavailable(f"the accounts cannot be reached: {_cause(error)}") from error
 
 
 def _cause(error: Exception) -> str:
