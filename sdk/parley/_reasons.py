@@ -222,6 +222,13 @@ class SlowReader(ParleyError):
     """UNAVAILABLE: the client read too slowly and its stream was ended. Connect again."""
 
 
+class LeaseExpired(ParleyError):
+    """UNAVAILABLE: nothing was heard of the client within its lease, and its stream was ended.
+
+    Connect again.
+    """
+
+
 class Internal(ParleyError):
     """INTERNAL: a defect of the server. The message carries an id to look up in its log."""
 

@@ -31,7 +31,7 @@ BACKGROUND_LEASE_SECONDS = 6.0
 # Streams are looked at once a second; the rest is for a busy machine.
 LATE_SECONDS = 1.0 + 1.5
 SPREAD_SECONDS = 0.1
-LEASE_EXPIRED = ("NOT_FOUND", "SESSION_NOT_FOUND")
+LEASE_EXPIRED = ("UNAVAILABLE", "LEASE_EXPIRED")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from parley_runtime.refusal import Reason, Refusal
+from parley_runtime.refusal import Code, Reason, Refusal
 
 
 class Farewell(enum.IntEnum):
@@ -34,7 +34,7 @@ _REFUSALS = {
         "An operator suspended this account. Ask the operator of this server.",
     ),
     Farewell.LEASE_EXPIRED: (
-        Reason.SESSION_NOT_FOUND,
+        Reason.LEASE_EXPIRED,
         "No frame and no heartbeat came within the lease. Connect again.",
     ),
 }
@@ -43,5 +43,5 @@ _REFUSALS = {
 def refusal_for(farewell: Farewell, reconnect_after_seconds: float) -> Refusal:
     """The status that ends the stream after its GoAway."""
     reason, message = _REFUSALS[farewell]
-    retry = reconnect_after_seconds if reason in (Reason.NODE_STOPPING, Reason.SLOW_READER) else None
+    retry = reconnect_after_seconds if reason.code is Code.UNAVAILABLE else None
     return Refusal(reason, message, retry_after_seconds=retry)

@@ -104,7 +104,7 @@ ADVICE = {
         "REFRESH_TOKEN_INVALID",
         "REFRESH_TOKEN_REUSED",
     },
-    parley.Advice.RESYNC: {"SESSION_NOT_FOUND", "SLOW_READER"},
+    parley.Advice.RESYNC: {"SESSION_NOT_FOUND", "SLOW_READER", "LEASE_EXPIRED"},
 }
 
 

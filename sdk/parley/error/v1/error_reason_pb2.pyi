@@ -128,6 +128,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: this node is leaving. Connect again, to another node if there is one."""
     ERROR_REASON_SLOW_READER: _ErrorReason.ValueType  # 72
     """UNAVAILABLE: the client read too slowly and its stream was ended. Connect again."""
+    ERROR_REASON_LEASE_EXPIRED: _ErrorReason.ValueType  # 73
+    """UNAVAILABLE: nothing was heard of the client within its lease, and its stream was ended. Connect again."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 80
     """INTERNAL: a defect of the server. The message carries an id to look up in its log."""
 
@@ -244,6 +246,8 @@ ERROR_REASON_NODE_STOPPING: ErrorReason.ValueType  # 71
 """UNAVAILABLE: this node is leaving. Connect again, to another node if there is one."""
 ERROR_REASON_SLOW_READER: ErrorReason.ValueType  # 72
 """UNAVAILABLE: the client read too slowly and its stream was ended. Connect again."""
+ERROR_REASON_LEASE_EXPIRED: ErrorReason.ValueType  # 73
+"""UNAVAILABLE: nothing was heard of the client within its lease, and its stream was ended. Connect again."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 80
 """INTERNAL: a defect of the server. The message carries an id to look up in its log."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
