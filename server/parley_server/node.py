@@ -67,6 +67,7 @@ from parley_server.chat.direct_blocks import DirectBlocks
 from parley_server.chat.erasure import Eraser
 from parley_server.chat.export import ChatExport
 from parley_server.chat.fanout import Fanout
+from parley_server.chat.forgetting import keep_forgetting
 from parley_server.chat.heads import Heads
 from parley_server.chat.history import History
 from parley_server.chat.hub import Hub
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ERASE_EVERY_SECONDS = 60.0
+FORGET_EVERY_SECONDS = 60.0
 
 DATA_UNUSABLE: tuple[type[Exception], ...] = (
     DatabaseTooNew,
@@ -300,6 +302,7 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                 health.keep_checking(),
                 account_service.deletions.run(),
                 eraser.keep_sweeping(every_seconds=ERASE_EVERY_SECONDS),
+                keep_forgetting(projections, clock, every_seconds=FORGET_EVERY_SECONDS),
             )
         )
         address = _bound_address(settings.listen, port)
