@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import prometheus_client
-import structlog
 import uuid_utils
 from sqlalchemy.engine import URL
 
 from parley_runtime.clock import Clock, SystemClock
+from parley_runtime.logs import get_logger
 from parley_runtime.metrics import Metrics
 from parley_runtime.secret_file import SecretFileError, secret_bytes
 from parley_runtime.settings import AddressUnusable, Limits, Settings
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 ERASE_EVERY_SECONDS = 60.0
 FORGET_EVERY_SECONDS = 60.0

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import structlog
-
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.tokens import LARGEST_TOKEN_BYTES, TokenVerifier
 from parley_server.accounts.caller import Caller
@@ -24,7 +23,7 @@ RevocationCallback = Callable[[str, str | None, Reason], None]
 user's devices.
 """
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Authenticator:

@@ -8,8 +8,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import structlog
-
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal, user_not_found
 from parley_server.accounts.credentials import wrong_password
 from parley_server.accounts.operator import OPERATOR_USER_ID
@@ -30,7 +29,7 @@ so it must be fine to repeat; it returns when all is durably gone.
 """
 _PAGE = 100
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Deletions:

@@ -12,8 +12,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import structlog
-
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Refusal
 from parley_runtime.secret_file import read_secret, write_secret
 from parley_server.accounts.ids import device_id_for, user_id_for
@@ -34,7 +33,7 @@ OPERATOR_USER_ID = user_id_for("bootstrap operator")
 OPERATOR_DEVICE_NAME = "bootstrap operator"
 _NAME_ATTEMPTS = 100
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 async def ensure_operator(

@@ -6,8 +6,7 @@ import asyncio
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.api import frames
 from parley_server.api.interceptor import store_unavailable
@@ -31,7 +30,7 @@ FIELDS_LIMIT = 2048
 # A frame ends early enough for its cursor.
 _CURSOR_FIELD_BYTES = CURSOR_LIMIT_BYTES + 4
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 @lru_cache(maxsize=8)

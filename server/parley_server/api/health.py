@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from parley_runtime.logs import get_logger
 from parley_server.api.open_calls import OpenCalls
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _messages: Any = health_pb2
 CHECK_SECONDS = 5.0
 CHECK_LIMIT_SECONDS = 3.0
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
-import structlog
 from google.protobuf.message import DecodeError, Message
 
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import abort_arguments
 from parley_server.api.call_context import set_caller
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     _Handler = grpc.RpcMethodHandler[Any, Any]
     _Context = grpc.aio.ServicerContext[Any, Any]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):

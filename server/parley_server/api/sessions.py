@@ -7,8 +7,7 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat.farewell import Farewell
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS = 1.0
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class OpenStream(Protocol):

@@ -6,10 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
 from parley.chat.v1 import stream_pb2
 from parley_runtime.at_once import run_at_once
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import status_of
 from parley_server.api.chat import change_made, sent_message
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from parley_server.chat.command import Done
     from parley_server.ports.positions import FeedCursor
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Asker(Protocol):

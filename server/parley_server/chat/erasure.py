@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
 from msgspec.structs import replace
 
+from parley_runtime.logs import get_logger
 from parley_server.chat import codec
 from parley_server.chat.event import AuthorErased, ChannelDeleted, Event, MessageDeleted
 from parley_server.chat.message_view import erased
@@ -24,7 +24,7 @@ PAGE_BYTES = 1024 * 1024
 PICKED_ROWS = 16
 DUE_PAGE = 100
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Eraser:

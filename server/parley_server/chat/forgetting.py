@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
+from parley_runtime.logs import get_logger
 from parley_server.chat.client_id import DEDUP_WINDOW_MS
 from parley_server.ports.message_log import StoreUnavailable
 
@@ -23,7 +22,7 @@ UNEVEN_MS = 60_000
 AT_ONCE = 1000
 PAUSE_SECONDS = 0.05
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class EvenClock:

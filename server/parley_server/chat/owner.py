@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
+from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec
 from parley_server.chat.activation import ActivationLimits, activate, events_after
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from parley_server.ports.commits import Commits
     from parley_server.ports.projections import Projections
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

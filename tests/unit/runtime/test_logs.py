@@ -7,9 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-import structlog
 
-from parley_runtime.logs import configure_logs
+from parley_runtime.logs import EventLogger, configure_logs, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +20,17 @@ SECRET = "sesame-1234"
 def as_it_was() -> Iterator[None]:
     """Logging is of the whole process: other tests must not inherit this."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers = root.handlers[:]
+    loggers = [root, *(logging.getLogger(f"parley_{part}") for part in ("cli", "runtime", "server", "wire"))]
+    levels = [each.level for each in loggers]
     yield
-    structlog.reset_defaults()
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)
 
 
-def logger() -> Any:
-    return structlog.get_logger()
+def logger() -> EventLogger:
+    return get_logger("parley_server.test")
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -105,8 +106,39 @@ def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
     logger().info("quiet")
     logger().warning("loud")
     configure_logs("debug", "json")
-    structlog.get_logger().debug("all")
+    logger().debug("all")
     logging.getLogger("other").info("quiet")
     logging.getLogger("other").warning("loud too")
     events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
     assert events == ["loud", "all", "loud too"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_fields_cannot_break_a_line(
+    capsys: pytest.CaptureFixture[str], form: Literal["json", "text"]
+) -> None:
+    """Whatever they hold: they may come from a client. Planted: texts written as they are; values that JSON
+    does not know; a text with a per cent sign taken for a format.
+    """
+    configure_logs("info", form)
+    logger().info("100 % of %s", name="a\nb\x1b[31m", count=3, value=object(), said="two words")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "100 % of %s" in line
+    assert "\x1b" not in line
+    if form == "text":
+        assert line[19:].startswith(" [info    ] 100 % of %s name='a\\nb\\x1b[31m' count=3 value=<object")
+        assert line.endswith("said='two words'")
+
+
+def test_an_exception_brings_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Behind the line that says what it was about. Planted: the traceback left out."""
+    configure_logs("warning", "text")
+    logger().info("quiet")
+    try:
+        fails()
+    except RuntimeError:
+        logger().exception("loud", user_id="ann")
+    written = capsys.readouterr().err
+    assert "quiet" not in written
+    assert written.splitlines()[0].endswith("[error   ] loud user_id=ann")
+    assert "failed with 11 characters" in written

@@ -42,7 +42,7 @@ def test_a_client_loads_no_other_parley_package() -> None:
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     ours = {"parley_runtime", "parley_server", "parley_cli"}
-    servers = {"msgspec", "structlog", "sqlalchemy", "apsw", "jwt", "uuid_utils", "uvloop", "rich", "typer"}
+    servers = {"msgspec", "sqlalchemy", "apsw", "jwt", "uuid_utils", "uvloop", "rich", "typer"}
     assert not (ours | servers) & set(loaded)
 
 
