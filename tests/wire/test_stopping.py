@@ -134,3 +134,60 @@ async def test_stop_with_many_open_streams(start_server: StartServer, window: in
     if window == 0:
         # Nothing was begun on these streams, so that nothing stands before their status.
         assert len(ended) == count
+
+
+async def test_a_handler_that_will_not_end(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It swallows every cancellation: `stop` waits for as long as it was told, names the method and nothing
+    of the call, closes the connections and returns; the task is the loop's. A handler that ends is not named.
+    Planted: without the bound, `stop` waited until the handler chose to end.
+    """
+    released = asyncio.Event()
+    cancelled: list[str] = []
+
+    async def stubborn(_requests: object, _context: object) -> None:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                cancelled.append("stubborn")
+
+    async def obedient(_requests: object, _context: object) -> None:
+        try:
+            await released.wait()
+        finally:
+            cancelled.append("obedient")
+
+    handlers: dict[str, Any] = {
+        "Stubborn": grpc.stream_stream_rpc_method_handler(stubborn),
+        "Obedient": grpc.stream_stream_rpc_method_handler(obedient),
+    }
+    server, address = await start_server(
+        lambda server: server.add_registered_method_handlers(SERVICE, handlers),
+        options=ServerOptions(cancellation_seconds=0.2),
+    )
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        for stream_id, method in ((1, "Stubborn"), (3, "Stubborn"), (5, "Obedient")):
+            peer.request(stream_id, method)
+            peer.body(stream_id, message(b"of no concern"))
+        await until(lambda: len(server.tasks) == 3)
+        # Those whose first step has not come yet would end before they began.
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(10):
+                await server.stop(0)
+                assert len(server.tasks) == 2
+                assert {"stubborn", "obedient"} == set(cancelled)
+                ended = [frame for frame in await peer.until_closed() if frame.flags & frames.END_STREAM]
+                # Their clients are told all the same.
+                assert {1, 3, 5} <= {frame.stream_id for frame in ended}
+                assert await server.wait_for_termination(0) is False
+        finally:
+            released.set()
+    (record,) = [record for record in caplog.records if record.name == "parley_wire"]
+    assert record.getMessage() == (
+        f"2 handlers did not end within 0.2 s of their cancellation and are left: /{SERVICE}/Stubborn"
+    )
+    await until(lambda: not server.tasks)

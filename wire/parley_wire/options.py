@@ -49,6 +49,9 @@ class ServerOptions:
     0: never."""
     connection_age_grace_seconds: float = 60.0
     """How long its calls may take then. Afterwards it is closed."""
+    cancellation_seconds: float = 5.0
+    """How long handlers may take to end once `stop` has cancelled them. The methods of those that still run
+    then are named in the log, and the tasks left to the loop."""
     sweep_seconds: float = 1.0
     """How often all the above is looked after."""
     reuse_port: bool = False

@@ -70,6 +70,7 @@ class Server(grpc.aio.Server):
         # Calls that are open, and bytes of their unfinished requests.
         self.calls = 0
         self.partial_bytes = 0
+        # Handlers that run, each task under its method's name.
         self.tasks: set[asyncio.Task[None]] = set()
         self.fault_metadata = fault_metadata
         self._uniform = uniform
@@ -118,7 +119,8 @@ class Server(grpc.aio.Server):
     async def stop(self, grace: float | None) -> None:
         """Take no new calls, wait up to `grace` seconds for the present ones, then cancel them.
 
-        When it returns no handler runs and every connection is closed. A second call may shorten the grace.
+        When it returns every connection is closed, and no handler runs but those that would not end within
+        `cancellation_seconds`: the log names their methods. A second call may shorten the grace.
         """
         stop_at = self.loop.time() + (grace or 0.0)
         if stop_at < self._stop_at:
@@ -139,10 +141,7 @@ class Server(grpc.aio.Server):
             # Whoever did not hear of the first GOAWAY, or minds it not, opens nothing from here on.
             connection.core.finish_shutdown()
             connection.end_calls(STOPPING_FAULT)
-        for task in list(self.tasks):
-            task.cancel()
-        if self.tasks:
-            await asyncio.wait(self.tasks)
+        await self._end_tasks()
         for connection in list(self._connections):
             flush_now(connection)
         # What was written last may still be on its way to slow readers: a moment, then it is cut.
@@ -267,6 +266,23 @@ class Server(grpc.aio.Server):
             held -= worst.core.held_bytes
             log.warning("connection of %s closed: %d bytes wait on it", worst.peer, worst.core.held_bytes)
             worst.abort()
+
+    async def _end_tasks(self) -> None:
+        """Cancel the handlers. One that swallows its cancellation does not hold the stop up for ever."""
+        if not self.tasks:
+            return
+        for task in self.tasks:
+            task.cancel()
+        limit = self.options.cancellation_seconds
+        _, left = await asyncio.wait(self.tasks, timeout=limit)
+        if left:
+            methods = ", ".join(sorted({task.get_name() for task in left}))
+            log.error(
+                "%d handlers did not end within %g s of their cancellation and are left: %s",
+                len(left),
+                limit,
+                methods,
+            )
 
     async def _until_quiet(self) -> None:
         """Until no connection has a call, or the grace is over."""

@@ -306,7 +306,8 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
     def _start(self, first: bytes | PackedMessage | None) -> None:
         server = self._connection.server
         self._stream.held = True
-        self._task = server.loop.create_task(behaviour.serve(self, self._handler, first, server.handlers))
+        served = behaviour.serve(self, self._handler, first, server.handlers)
+        self._task = server.loop.create_task(served, name=self.path)
         server.tasks.add(self._task)
         self._task.add_done_callback(self._task_done)
 
