@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,7 +15,9 @@ from parley_runtime.refusal import Reason, Refusal
 from parley_server.transport import grpcio as grpcio_transport
 from parley_server.transport import wire as wire_transport
 from parley_wire import frames
+from parley_wire.errors import ErrorCode
 from parley_wire.testing.echo_service import SERVICE
+from parley_wire.testing.eventually import until
 from parley_wire.testing.peer import message
 from parley_wire.testing.socket_peer import SocketPeer
 
@@ -240,6 +243,51 @@ async def test_a_reader_that_never_reads_on(world: World) -> None:
                     break
             assert body == message(b"x" * 5000)
             assert b"Come back later." in found.payload
+
+
+class Watched(wire_transport.WireStream):
+    """One that can be watched."""
+
+
+async def test_a_call_that_is_over_holds_nothing() -> None:
+    """On wire: closed with data that nobody takes, then reset by its client. The timer that would give it up
+    in ten minutes ends with the call, and whoever lets go of the stream lets go of all of it. Planted: the
+    timer held the stream, the call and all that hung on them until it ran.
+    """
+    world = World("wire")
+    loop: Any = asyncio.get_running_loop()
+    streams: list[Any] = []
+
+    def open_handler(call: parley_wire.RawCall) -> Recorder:
+        handler = Recorder(world)
+        handler.opened(Watched(call, 600.0))
+        streams.append(weakref.ref(handler.stream))
+        return handler
+
+    server = parley_wire.Server()
+    server.add_registered_method_handlers(
+        SERVICE, {"Both": parley_wire.RawMethod(open_handler, request_streaming=True)}
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with SocketPeer(f"127.0.0.1:{port}") as peer:
+        peer.shake_hands(((4, 0),))
+        peer.request(1, "Both")
+        await until(lambda: bool(world.handlers))
+        stream = world.handler.stream
+        stream.send_encoded(b"not taken")
+        stream.close(REFUSAL)
+        stream.close(None)
+        del stream
+        (timer,) = [handle for handle in loop._scheduled if handle.when() > loop.time() + 300]
+        assert streams[0]() is not None
+        peer.write(frames.rst_stream(1, ErrorCode.CANCEL))
+        async with asyncio.timeout(10):
+            await world.closed.wait()
+        world.handlers.clear()
+        assert streams[0]() is None
+        assert timer.cancelled()
+    await server.stop(0)
 
 
 async def test_a_deadline(world: World, channel: Any) -> None:

@@ -15,6 +15,7 @@ from parley_wire.response import BASIC_HEADERS
 from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
 
     from parley_wire.metadata import Metadata
@@ -50,7 +51,7 @@ class RawCall(Call):
     or TypeError for metadata that cannot be sent.
     """
 
-    __slots__ = ("_ending", "_handler", "_messages_left", "_over", "_sender")
+    __slots__ = ("_close_timer", "_ending", "_handler", "_messages_left", "_over", "_sender")
 
     def __init__(
         self, connection: ServerConnection, stream: Stream, request: Request, *, request_streaming: bool
@@ -61,6 +62,7 @@ class RawCall(Call):
         # Held here for `send`: on the way over connection and core it would miss the cache twice.
         self._sender = connection.core.sender
         self._over = False
+        self._close_timer: asyncio.TimerHandle | None = None
         # How many request messages may still come; -1 for any number.
         self._messages_left = -1 if request_streaming else 1
         if not request_streaming:
@@ -141,6 +143,22 @@ class RawCall(Call):
         self._ending = True
         self.on_closed()
 
+    def close_now_after(
+        self,
+        seconds: float,
+        code: grpc.StatusCode,
+        details: str = "",
+        metadata: Iterable[tuple[str, str | bytes]] = (),
+    ) -> None:
+        """`close_now` with this status once `seconds` have passed, unless the call is over by then: for what
+        was closed and is not taken. The last such call counts.
+        """
+        if self._over:
+            return
+        self._forget_close_timer()
+        loop = self._connection.server.loop
+        self._close_timer = loop.call_later(seconds, self.close_now, code, details, tuple(metadata))
+
     # What the connection tells
 
     def close_for(self, fault: CallFault) -> None:
@@ -183,6 +201,7 @@ class RawCall(Call):
         if self._over:
             return
         self._over = self._ending = True
+        self._forget_close_timer()
         self._connection.server.request_over(self)
         self._release()
         handler, self._handler = self._handler, None
@@ -200,6 +219,11 @@ class RawCall(Call):
     def _deadline_passed(self) -> None:
         self._deadline = None
         self.cancel(DEADLINE_FAULT)
+
+    def _forget_close_timer(self) -> None:
+        timer, self._close_timer = self._close_timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _mind_buffer(self, size_bytes: int) -> None:
         limit = self._connection.core.limits.send_buffer_bytes

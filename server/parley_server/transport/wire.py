@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -37,14 +36,13 @@ class WireStream:
     `send_encoded` answers False only when the socket or the client's window holds something back.
     """
 
-    __slots__ = ("_call", "_close_seconds", "_closing", "_refusal", "send_encoded")
+    __slots__ = ("_call", "_close_seconds", "_closing", "send_encoded")
 
     def __init__(self, call: RawCall, close_seconds: float) -> None:
         """After `close` the client has `close_seconds` to take what was sent; then the call is given up."""
         self._call = call
         self._close_seconds = close_seconds
         self._closing = False
-        self._refusal: Refusal | None = None
         # The call's own method: nothing stands between a session and the transport.
         self.send_encoded: Callable[[bytes], bool] = call.send
 
@@ -67,13 +65,8 @@ class WireStream:
         else:
             call.close(*abort_arguments(refusal))
         if call.waiting_bytes:
-            # A client that reads no more would hold the call, and its place, for ever. Once the call is over,
-            # the timer finds nothing to do.
-            self._refusal = refusal
-            asyncio.get_running_loop().call_later(self._close_seconds, self._close_now)
-
-    def _close_now(self) -> None:
-        self._call.close_now(*abort_arguments(self._refusal or _NOT_TAKEN))
+            # A client that reads no more would hold the call, and its place, for ever.
+            call.close_now_after(self._close_seconds, *abort_arguments(refusal or _NOT_TAKEN))
 
 
 def fault_metadata(fault: parley_wire.CallFault) -> tuple[tuple[str, bytes], ...]:
