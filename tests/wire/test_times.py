@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,12 +14,14 @@ from parley_wire.headers import encode
 from parley_wire.limits import Limits
 from parley_wire.testing.echo_service import SERVICE, EchoService
 from parley_wire.testing.eventually import until
-from parley_wire.testing.peer import message, split
+from parley_wire.testing.peer import REQUEST, Peer, message, split
 from parley_wire.testing.quick_options import quick_options
 from parley_wire.testing.raw_handlers import Quiet
 from parley_wire.testing.socket_peer import SocketPeer, blocked_socket
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .conftest import StartServer
 
 
@@ -49,15 +51,124 @@ async def test_an_idle_connection_stays(start_server: StartServer) -> None:
     ids=["between frames", "within one"],
 )
 async def test_slow_headers(start_server: StartServer, begun: bytes) -> None:
-    """A block that began and does not end. Planted: looking at whole frames only, one that came a byte at a
-    time was waited for without end.
+    """A block that began and does not end, whenever times are looked after. Planted: looking at whole frames
+    only, one that came a byte at a time was waited for without end.
     """
-    _, address = await start_server(options=quick_options(header_seconds=0.1))
+    _, address = await start_server(options=parley_wire.ServerOptions(header_seconds=0.1, sweep_seconds=600))
     async with SocketPeer(address) as peer:
         peer.shake_hands()
         peer.write(begun)
         last = (await peer.until_closed())[-1]
         assert (last.kind, last.code) == (frames.GOAWAY, ErrorCode.ENHANCE_YOUR_CALM)
+
+
+def block(stream_id: int) -> bytes:
+    """A request's headers in two frames."""
+    encoded = encode(REQUEST)
+    return frames.frame(frames.HEADERS, frames.END_STREAM, stream_id, encoded[:10]) + frames.frame(
+        frames.CONTINUATION, frames.END_HEADERS, stream_id, encoded[10:]
+    )
+
+
+@pytest.mark.parametrize("cut", [5, 15, 19, 22, 35], ids=lambda cut: f"{cut} bytes")
+def test_when_a_block_began(cut: int) -> None:
+    """The time of its first byte, however it comes; nothing else has one. Planted: the time when its first
+    frame was whole; the time of the last piece.
+    """
+    peer = Peer().shake_hands()
+    connection = peer.connection
+    data = frames.frame(frames.DATA, 0, 1, b"x" * 100)
+    began = peer.now
+    peer.feed(block(1)[:cut])
+    assert connection.header_since == began
+    peer.now += 1
+    peer.feed(block(1)[cut : cut + 1])
+    assert connection.header_since == began
+    peer.now += 5
+    peer.feed(block(1)[cut + 1 : -1])
+    assert connection.header_since == began
+    peer.now += 1
+    # Its last byte, and the first ones of the next.
+    peer.feed(block(1)[-1:] + block(3)[:cut])
+    assert connection.header_since == peer.now
+    peer.feed(block(3)[cut:])
+    assert connection.header_since is None
+    peer.feed(data[:50])
+    assert connection.header_since is None
+    peer.now += 1
+    peer.feed(data[50:] + block(5)[:cut])
+    assert connection.header_since == peer.now
+    connection.fail(ErrorCode.NO_ERROR, "a test's end")
+    assert connection.header_since is None
+
+
+class MovedClock:
+    """A loop whose time goes on when a test says so; the rest is the loop's."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.now = 1000.0
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[..., None], *args: object) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self._loop)
+        self._timers.append(timer)
+        return timer
+
+    def move(self, seconds: float) -> None:
+        """Let time pass; what is due runs."""
+        self.now += seconds
+        due = [timer for timer in self._timers if timer.when() <= self.now]
+        self._timers = [timer for timer in self._timers if timer.when() > self.now]
+        for timer in due:
+            if not timer.cancelled():
+                timer._run()
+
+
+class Discarded(asyncio.Transport):
+    """A transport that takes everything."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """It never has enough."""
+
+    def write(self, data: object) -> None:
+        """Gone."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing depends on it."""
+
+
+async def test_header_blocks_without_a_pause() -> None:
+    """Some block is open whenever somebody looks, but none for long: the client is served. The first one that
+    takes too long is its last, and it is cut on time. Planted: looking once a second whether one is open, the
+    client of many was cut; with one timer for the first of them, the slow one behind it stayed.
+    """
+    server = parley_wire.Server(parley_wire.ServerOptions(header_seconds=10))
+    clock = MovedClock()
+    server.loop = clock  # type: ignore[assignment]
+    connection = server.connection()
+    connection.connection_made(Discarded())
+    connection.data_received(frames.PREFACE + frames.settings(()) + block(1)[:30])
+    for stream_id in range(3, 63, 2):
+        clock.move(0.875)
+        connection.check(clock.now)
+        connection.data_received(block(stream_id - 2)[30:] + block(stream_id)[:30])
+        assert not connection.core.failed
+    clock.move(9.75)
+    connection.check(clock.now)
+    assert not connection.core.failed
+    clock.move(0.25)
+    assert connection.core.failed
+    connection.connection_lost(None)
 
 
 async def test_a_slow_body(start_server: StartServer) -> None:

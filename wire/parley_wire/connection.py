@@ -42,6 +42,7 @@ class Connection:
     __slots__ = (
         "_awaits_preface",
         "_events",
+        "_frame_since",
         "_headers",
         "_local",
         "_local_announced",
@@ -52,6 +53,7 @@ class Connection:
         "closed_streams",
         "control",
         "failed",
+        "header_since",
         "limits",
         "now",
         "peer_goaway",
@@ -83,7 +85,11 @@ class Connection:
         self.window = ReceiveWindow(DEFAULT_WINDOW_BYTES)
         self.unread_bytes = 0
         self.withheld_bytes = 0
+        # The beginning of a frame whose rest has not come, and when its first byte came.
         self._residue = b""
+        self._frame_since = 0.0
+        # When the peer's present header block began, be it within its first frame. None outside of one.
+        self.header_since: float | None = None
         self._awaits_preface = not client
         self.awaits_settings = True
         # Collected while `receive` runs, then handed over: an idle connection keeps none.
@@ -133,6 +139,10 @@ class Connection:
                 return events
             self._awaits_preface = False
             offset = len(PREFACE)
+            residue = b""
+        # When the first byte of the frame in hand came.
+        since = self._frame_since if residue else now_seconds
+        headers = self._headers
         unpack = HEAD.unpack_from
         while size - offset >= HEAD_BYTES:
             high, low, kind, flags, stream_id = unpack(data, offset)
@@ -146,16 +156,23 @@ class Connection:
             payload = data[offset + HEAD_BYTES : end]
             offset = end
             stream_id &= 0x7FFFFFFF
-            if kind == DATA and not self._headers.open:
+            if kind == DATA and headers.since is None:
                 data_frame(self, flags, stream_id, payload)
             else:
-                self._frame(kind, flags, stream_id, payload)
+                self._frame(kind, flags, stream_id, payload, since)
             if self.failed:
                 break
+            since = now_seconds
         self._events = None
-        self._residue = data[offset:] if offset < size else b""
+        self._residue = b""
         if self.failed:
-            self._residue = b""
+            return events
+        self.header_since = headers.since
+        if offset < size:
+            self._residue = residue = data[offset:]
+            self._frame_since = since
+            if headers.since is None and len(residue) > _KIND_AT and residue[_KIND_AT] == HEADERS:
+                self.header_since = since
         return events
 
     # Commands
@@ -170,12 +187,6 @@ class Connection:
         streams.add_local(stream)
         self.sender.headers(stream, block, end_stream=end_stream)
         return stream
-
-    @property
-    def headers_open(self) -> bool:
-        """Whether a header block of the peer has begun and not ended, be it within its first frame."""
-        residue = self._residue
-        return self._headers.open or (len(residue) > _KIND_AT and residue[_KIND_AT] == HEADERS)
 
     @property
     def can_open(self) -> bool:
@@ -258,6 +269,7 @@ class Connection:
         if self.failed:
             return
         self.failed = True
+        self.header_since = None
         for stream in self.streams.open.values():
             self.sender.drop(stream)
         self.sender.control(
@@ -351,13 +363,13 @@ class Connection:
 
     # Frames
 
-    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if self._headers.open:
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes, since: float) -> None:
+        if self._headers.since is not None:
             self._headers.continuation(self, kind, flags, stream_id, payload)
         elif self.awaits_settings and (kind != SETTINGS or flags & ACK):
             self.fail(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
         elif kind == HEADERS:
-            self._headers.headers(self, flags, stream_id, payload)
+            self._headers.headers(self, flags, stream_id, payload, since)
         else:
             self.control.frame(self, kind, flags, stream_id, payload)
 

@@ -30,12 +30,12 @@ _FIELDS_PER_COST = 8
 class IncomingHeaders:
     """The receiving side of header blocks of one connection."""
 
-    __slots__ = ("_block", "_continuations", "_decoder", "_end_stream", "_stream_id", "open")
+    __slots__ = ("_block", "_continuations", "_decoder", "_end_stream", "_stream_id", "since")
 
     def __init__(self, limits: Limits) -> None:
         self._decoder = HeaderDecoder(limits.header_list_hard_bytes)
-        # A block has begun and not ended: only its CONTINUATION may follow (section 6.10).
-        self.open = False
+        # When the present block began, None outside of one: only its CONTINUATION may follow (section 6.10).
+        self.since: float | None = None
         self._block = b""
         self._stream_id = 0
         self._end_stream = False
@@ -45,8 +45,10 @@ class IncomingHeaders:
         """Give back what only a busy connection needs."""
         self._decoder.trim()
 
-    def headers(self, connection: Connection, flags: int, stream_id: int, payload: bytes) -> None:
-        """HEADERS (section 6.2)."""
+    def headers(
+        self, connection: Connection, flags: int, stream_id: int, payload: bytes, since: float
+    ) -> None:
+        """HEADERS (section 6.2), whose first byte came at `since`."""
         if stream_id == 0:
             connection.fail(ErrorCode.PROTOCOL_ERROR, "HEADERS on stream 0")
             return
@@ -73,7 +75,7 @@ class IncomingHeaders:
         if flags & END_HEADERS:
             self._complete(connection, block)
         else:
-            self.open = True
+            self.since = since
             self._block = block
             self._continuations = 0
 
@@ -92,7 +94,7 @@ class IncomingHeaders:
             return
         if flags & END_HEADERS:
             block, self._block = self._block, b""
-            self.open = False
+            self.since = None
             self._complete(connection, block)
 
     def _complete(self, connection: Connection, block: bytes) -> None:

@@ -53,7 +53,7 @@ class ServerOptions:
     """How long handlers may take to end once `stop` has cancelled them. The methods of those that still run
     then are named in the log, and the tasks left to the loop."""
     sweep_seconds: float = 1.0
-    """How often all the above is looked after."""
+    """How often all the above is looked after, but for TLS and header blocks, which have timers."""
     reuse_port: bool = False
     """Several processes may listen on one port; the kernel spreads connections over them."""
     backlog: int = 4096

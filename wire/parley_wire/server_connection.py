@@ -43,7 +43,7 @@ class ServerConnection(asyncio.Protocol):
         "_close_at",
         "_deaf",
         "_drain_at",
-        "_header_since",
+        "_header_timer",
         "_heard_at",
         "_peer",
         "_pinged_at",
@@ -67,10 +67,11 @@ class ServerConnection(asyncio.Protocol):
         self._deaf = False
         self._peer: str | None = None
         self._auth_context: Mapping[str, tuple[bytes, ...]] | None = None
+        # Set for a header block that began and had not ended; once it has, nobody minds the timer.
+        self._header_timer: asyncio.TimerHandle | None = None
         # Times of the loop's clock; None where nothing is under way.
         self._heard_at = 0.0
         self._pinged_at: float | None = None
-        self._header_since: float | None = None
         self._stalled_since: float | None = None
         self._drain_at: float | None = None
         self._close_at: float | None = None
@@ -119,6 +120,8 @@ class ServerConnection(asyncio.Protocol):
             log.exception("a connection failed")
             core.fail(ErrorCode.INTERNAL_ERROR, "the server failed")
             self._close_soon()
+        if core.header_since is not None and self._header_timer is None:
+            self._time_header(core.header_since)
         if not self.dirty and core.wants_flush:
             self.schedule()
 
@@ -144,6 +147,8 @@ class ServerConnection(asyncio.Protocol):
         self.core.close()
         self._tell_closed()
         self._transport = None
+        if self._header_timer is not None:
+            self._header_timer.cancel()
 
     # What calls use
 
@@ -233,13 +238,6 @@ class ServerConnection(asyncio.Protocol):
         if self._drain_at is not None and now >= self._drain_at:
             self._drain_at = None
             self.shut_down(now + options.connection_age_grace_seconds)
-        if core.headers_open:
-            self._header_since = self._header_since or now
-            if now - self._header_since > options.header_seconds:
-                core.fail(ErrorCode.ENHANCE_YOUR_CALM, "a header block took too long")
-                self._close_soon()
-        else:
-            self._header_since = None
         if self._stalled_since is not None and now - self._stalled_since > options.send_stall_seconds:
             self.abort()
             return
@@ -336,6 +334,23 @@ class ServerConnection(asyncio.Protocol):
         stream.owner = call
         call.serve(method.open_handler(call))
         return call
+
+    def _time_header(self, since: float) -> None:
+        """Give up on the header block that began at `since` unless it ends in time."""
+        server = self.server
+        self._header_timer = server.loop.call_at(
+            since + server.options.header_seconds, self._header_time_over, since
+        )
+
+    def _header_time_over(self, since: float) -> None:
+        self._header_timer = None
+        present = self.core.header_since
+        if present == since:
+            self.core.fail(ErrorCode.ENHANCE_YOUR_CALM, "a header block took too long")
+            self._close_soon()
+        elif present is not None:
+            # That one ended, and another has begun.
+            self._time_header(present)
 
     def _tell_closed(self) -> None:
         core = self.core
