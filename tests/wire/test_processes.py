@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import sys
 import time
@@ -200,3 +201,24 @@ async def test_the_socket_of_another_server_stays(tmp_path: Path) -> None:
     assert path.exists()
     await new.stop(0)
     assert not path.exists()
+
+
+async def test_a_client_without_tls_is_in_the_log(
+    start: Start, make_certificate: Callable[[str], Certificate]
+) -> None:
+    """On uvloop, as nodes run: which client, which port, what to do. Of what it said, nothing. Planted: with
+    the failed handshake passed over, as it was, the log was empty.
+    """
+    own = make_certificate("localhost")
+    process = await start("127.0.0.1:0", own.certificate_file, own.key_file)
+    async with SocketPeer(process.address) as peer:
+        peer.shake_hands()
+        peer.request(1, "Unary")
+        await peer.until_closed()
+    _, stderr, _ = await process.end(signal.SIGTERM)
+    (line,) = stderr.splitlines()
+    assert re.fullmatch(
+        r"ipv4:127\.0\.0\.1:\d+ spoke plain text \(HTTP/2, most likely\) to "
+        rf"ipv4:127\.0\.0\.1:{process.port}, a port with TLS: let the client connect with TLS",
+        line,
+    )

@@ -18,7 +18,7 @@ from parley_wire.events import (
     StreamEnded,
 )
 from parley_wire.flow import ReceiveWindow
-from parley_wire.frames import ACK, DATA, HEAD, HEAD_BYTES, HEADERS, PREFACE, SETTINGS
+from parley_wire.frames import ACK, DATA, HEAD, HEAD_BYTES, HEADERS, PREFACE, SETTINGS, TLS_HANDSHAKE
 from parley_wire.incoming_control import IncomingControl
 from parley_wire.incoming_data import data_frame
 from parley_wire.incoming_headers import IncomingHeaders
@@ -31,6 +31,9 @@ from parley_wire.streams import Streams
 if TYPE_CHECKING:
     from parley_wire.limits import Limits
 
+
+SPEAKS_TLS = "the client speaks TLS where plain HTTP/2 is expected"
+"""The reason of a ConnectionFailed whose client took the port for one with TLS."""
 
 # Where in a frame's head its type stands (section 4.1).
 _KIND_AT = 3
@@ -130,14 +133,9 @@ class Connection:
         offset = 0
         size = len(data)
         if self._awaits_preface:
-            seen = data[: len(PREFACE)]
-            if not PREFACE.startswith(seen):
-                self.fail(ErrorCode.PROTOCOL_ERROR, "the client does not speak HTTP/2")
+            if not self._preface_came(data):
+                self._events = None
                 return events
-            if len(seen) < len(PREFACE):
-                self._residue = data
-                return events
-            self._awaits_preface = False
             offset = len(PREFACE)
             residue = b""
         # When the first byte of the frame in hand came.
@@ -362,6 +360,18 @@ class Connection:
             self.sender.control(frames.window_update(0, increment))
 
     # Frames
+
+    def _preface_came(self, data: bytes) -> bool:
+        """Whether the client's preface is there (section 3.4). The beginning of one is kept for later."""
+        seen = data[: len(PREFACE)]
+        if not PREFACE.startswith(seen):
+            tls = seen.startswith(TLS_HANDSHAKE)
+            self.fail(ErrorCode.PROTOCOL_ERROR, SPEAKS_TLS if tls else "the client does not speak HTTP/2")
+        elif len(seen) < len(PREFACE):
+            self._residue = data
+        else:
+            self._awaits_preface = False
+        return not self._awaits_preface
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes, since: float) -> None:
         if self._headers.since is not None:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends before its first frame (section 3.4)."""
 
+TLS_HANDSHAKE = b"\x16\x03"
+"""What a client sends first that takes a plain-text port for one with TLS (RFC 8446, section 5.1)."""
+
 # Frame types (section 6). Plain integers: they are compared once per frame.
 DATA = 0x0
 HEADERS = 0x1

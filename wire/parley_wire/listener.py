@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import stat
 from typing import TYPE_CHECKING
 
 from parley_wire.behaviour import log
+from parley_wire.peer_identity import peer_text
 
 if TYPE_CHECKING:
-    import ssl
-
     from parley_wire.server import Server
 
 
 _ACCEPT_AT_ONCE = 64
 _BREATH_SECONDS = 0.5
+# What OpenSSL says of a first record that cannot be TLS.
+_NO_TLS_REASONS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST"))
 
 
 class Listener:
@@ -30,6 +32,7 @@ class Listener:
         self._socket = bind(address, server.options.backlog, reuse_port=server.options.reuse_port)
         self._path = address.removeprefix("unix:") if address.startswith("unix:") else ""
         self._inode = _inode(self._path)
+        self._name = self._socket.getsockname()
         self._accepting: asyncio.Server | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._breath: asyncio.TimerHandle | None = None
@@ -37,7 +40,7 @@ class Listener:
     @property
     def port(self) -> int:
         """The port as bound; 1 for a unix socket, as grpc says."""
-        return 1 if self._path else int(self._socket.getsockname()[1])
+        return 1 if self._path else int(self._name[1])
 
     async def start(self) -> None:
         """Accept connections."""
@@ -75,7 +78,7 @@ class Listener:
         loop = self._server.loop
         for _ in range(_ACCEPT_AT_ONCE):
             try:
-                accepted, _ = self._socket.accept()
+                accepted, address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -88,23 +91,28 @@ class Listener:
                 accepted.close()
                 continue
             accepted.setblocking(False)
-            handshake = loop.create_task(self._shake_hands(accepted))
+            handshake = loop.create_task(self._shake_hands(accepted, address))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
-    async def _shake_hands(self, accepted: socket.socket) -> None:
+    async def _shake_hands(self, accepted: socket.socket, address: object) -> None:
         """TLS, after which the connection has a transport and lives by itself."""
+        server = self._server
         try:
-            await self._server.loop.connect_accepted_socket(
-                self._server.connection,
+            await server.loop.connect_accepted_socket(
+                server.connection,
                 accepted,
                 ssl=self._context,
-                ssl_handshake_timeout=self._server.options.handshake_seconds,
+                ssl_handshake_timeout=server.options.handshake_seconds,
             )
-        except (OSError, TimeoutError):
-            # Nobody that speaks TLS, or too slowly. ssl.SSLError is an OSError.
+        except ssl.SSLError as error:
             accepted.close()
-        except asyncio.CancelledError:
+            if error.reason in _NO_TLS_REASONS:
+                server.mistaken_clients.spoke_plain_text(
+                    peer_text(address), peer_text(self._name), server.loop.time()
+                )
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            # It went away, it was too slow, or we stop.
             accepted.close()
 
 

@@ -54,6 +54,9 @@ class ServerOptions:
     then are named in the log, and the tasks left to the loop."""
     sweep_seconds: float = 1.0
     """How often all the above is looked after, but for TLS and header blocks, which have timers."""
+    mistaken_client_lines_per_minute: int = 6
+    """Lines in the log about clients that speak TLS to a port without, or plain text to one with TLS. Those
+    beyond it are counted, and told with the next line."""
     reuse_port: bool = False
     """Several processes may listen on one port; the kernel spreads connections over them."""
     backlog: int = 4096

@@ -14,6 +14,7 @@ from parley_wire.credentials import context_of
 from parley_wire.flusher import Flusher, flush_now
 from parley_wire.handlers import Handlers
 from parley_wire.listener import Listener
+from parley_wire.mistaken_clients import MistakenClients
 from parley_wire.options import ServerOptions
 from parley_wire.server_connection import ServerConnection
 from parley_wire.shared_frame import SharedFrame
@@ -72,6 +73,7 @@ class Server(grpc.aio.Server):
         self.partial_bytes = 0
         # Handlers that run, each task under its method's name.
         self.tasks: set[asyncio.Task[None]] = set()
+        self.mistaken_clients = MistakenClients(self.options.mistaken_client_lines_per_minute)
         self.fault_metadata = fault_metadata
         self._uniform = uniform
         self._encoding = {grpc.Compression.Gzip: "gzip", grpc.Compression.Deflate: "deflate"}.get(

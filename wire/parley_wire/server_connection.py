@@ -9,7 +9,7 @@ import grpc
 
 from parley_wire.behaviour import log
 from parley_wire.call import Call, RefusedCall
-from parley_wire.connection import Connection
+from parley_wire.connection import SPEAKS_TLS, Connection
 from parley_wire.errors import ErrorCode
 from parley_wire.events import ConnectionFailed, DataReceived, RequestReceived, StreamEnded, TrailersReceived
 from parley_wire.handlers import RawMethod
@@ -255,6 +255,11 @@ class ServerConnection(asyncio.Protocol):
 
     # Inside
 
+    @property
+    def _port(self) -> str:
+        """Our own address."""
+        return peer_text(None if self._transport is None else self._transport.get_extra_info("sockname"))
+
     def _refuse(self, transport: asyncio.Transport) -> None:
         """Close at once: no limit knows of this connection. What it says meanwhile goes nowhere."""
         self.core.close()
@@ -274,7 +279,10 @@ class ServerConnection(asyncio.Protocol):
             if owner is not None:
                 owner.on_cut(event.code)
         elif type(event) is ConnectionFailed:
-            log.info("connection of %s given up: %s, %s", self.peer, event.code.name, event.reason)
+            if event.reason is SPEAKS_TLS:
+                self.server.mistaken_clients.spoke_tls(self.peer, self._port, self.server.loop.time())
+            else:
+                log.info("connection of %s given up: %s, %s", self.peer, event.code.name, event.reason)
             self._close_soon()
         elif self._close_at is not None and not self.core.shutting_down and not self.core.failed:
             # Its settings came, so the handshake is over.
