@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,7 +12,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 import parley_wire
+from parley.auth.v1 import auth_service_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.raw_client import Outcome, RawClient, outcome_of, reason_of
+from parley_server.testing.raw_client import message as message_to
 from parley_server.transport import wire as wire_transport
 from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
@@ -48,7 +52,9 @@ async def world() -> AsyncIterator[World]:
         concurrent_calls=2,
         limits=Limits(header_list_bytes=2000),
     )
-    server = parley_wire.Server(options, fault_metadata=wire_transport.fault_metadata)
+    server = parley_wire.Server(
+        options, fault_metadata=partial(wire_transport.fault_metadata, request_limit_bytes=64 * KIB)
+    )
     service = EchoService()
     service.add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -146,25 +152,38 @@ async def test_a_request_that_is_broken(world: World) -> None:
 
 
 async def test_a_parley_node(tmp_path: Path) -> None:
-    """A request beyond what the transport takes has the same reason as one beyond the node's own limit."""
-    settings = {"transport": "wire", "limits.request_bytes": 10_000}
-    node = NodeProcess(tmp_path / "node", settings)
+    """A request beyond the node's limit is refused by name, with the limit. A call's by the transport, which
+    unpacks no more than that; a stream's by the node, and the stream goes on, until one is so large that not
+    even its request_id is read. Planted: four times the limit were unpacked for any call, token or not; the
+    same limit for streams, and the first large request ended one; details without the limit.
+    """
+    limit = 10_000
+    node = NodeProcess(tmp_path / "node", {"transport": "wire", "limits.request_bytes": limit})
     await node.start()
     try:
-        async with grpc.aio.insecure_channel(node.address) as channel:
-            log_in: Any = channel.unary_unary("/parley.auth.v1.AuthService/LogIn")
-            expected = (grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE", False)
-            for size in (20_000, 100_000):
-                # A username, field 1, of this size.
-                assert await told(log_in(b"\x0a" + varint(size) + b"x" * size)) == expected
+        async with RawClient(node.address) as client:
+            for size in (2 * limit, 10 * limit):
+                for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+                    log_in = client.auth.LogIn(
+                        auth_service_pb2.LogInRequest(username="x" * size), compression=compression
+                    )
+                    outcome = await outcome_of(log_in)
+                    assert_refused(outcome, limit)
+                    assert f"{limit}" in outcome.message and "received" in outcome.message
+            person = await client.sign_up()
+            stream = await client.connect(person)
+            large = message_to("nowhere", "x" * 2 * limit)
+            reply = await stream.ask(send_message=large)
+            assert reason_of(reply.error) == "REQUEST_TOO_LARGE"
+            await stream.barrier()
+            await stream.send(request_id=1, send_message=message_to("nowhere", "x" * 5 * limit))
+            assert_refused(await stream.end(), limit)
     finally:
         await node.close()
 
 
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+def assert_refused(outcome: Outcome, limit_bytes: int) -> None:
+    assert outcome.brief == ("RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE")
+    info = outcome.detail(error_details_pb2.ErrorInfo)
+    assert info is not None and dict(info.metadata) == {"limit_bytes": str(limit_bytes)}
+    assert outcome.detail(error_details_pb2.RetryInfo) is None

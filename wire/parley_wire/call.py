@@ -38,11 +38,21 @@ class Call:
         "_stream",
     )
 
-    def __init__(self, connection: ServerConnection, stream: Stream, request: Request) -> None:
+    def __init__(
+        self,
+        connection: ServerConnection,
+        stream: Stream,
+        request: Request,
+        *,
+        message_limit_bytes: int | None = None,
+    ) -> None:
+        """`message_limit_bytes`: the largest request message, if not the server's for all."""
+        if message_limit_bytes is None:
+            message_limit_bytes = connection.server.options.receive_message_bytes
         self._connection = connection
         self._stream = stream
         self._request = request
-        self._reader = MessageReader(connection.server.options.receive_message_bytes, request.encoding)
+        self._reader = MessageReader(message_limit_bytes, request.encoding)
         self._partial_bytes = 0
         self._headers_sent = False
         self._deadline: asyncio.TimerHandle | None = None

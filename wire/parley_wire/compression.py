@@ -27,7 +27,7 @@ def decompress(message: bytes, encoding: str, limit_bytes: int) -> bytes:
         raise CallFault(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             f"received message larger than max (more than {limit_bytes} once decompressed)",
-            FaultCause.REQUEST_TOO_LARGE,
+            FaultCause.MESSAGE_TOO_LARGE,
         )
     if not stream.eof or stream.unused_data:
         raise CallFault(grpc.StatusCode.INTERNAL, f"a message is not valid {encoding}")

@@ -108,7 +108,7 @@ def too_large(size_bytes: int, limit_bytes: int) -> CallFault:
     return CallFault(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         f"received message larger than max ({size_bytes} vs. {limit_bytes})",
-        FaultCause.REQUEST_TOO_LARGE,
+        FaultCause.MESSAGE_TOO_LARGE,
     )
 
 

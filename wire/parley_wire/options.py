@@ -15,6 +15,8 @@ class ServerOptions:
     """Bounds of each connection."""
     receive_message_bytes: int = 4 * 1024 * 1024
     """Largest request message, decompressed. A larger one ends its call with RESOURCE_EXHAUSTED."""
+    receive_raw_message_bytes: int | None = None
+    """The same for `RawMethod`s, whose handlers may refuse a message by itself and go on. None: the same."""
     partial_messages_bytes: int = 256 * 1024 * 1024
     """Bytes of unfinished request messages of all calls. The call that passes it ends with
     RESOURCE_EXHAUSTED."""

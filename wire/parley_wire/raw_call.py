@@ -56,7 +56,8 @@ class RawCall(Call):
     def __init__(
         self, connection: ServerConnection, stream: Stream, request: Request, *, request_streaming: bool
     ) -> None:
-        super().__init__(connection, stream, request)
+        limit_bytes = connection.server.options.receive_raw_message_bytes
+        super().__init__(connection, stream, request, message_limit_bytes=limit_bytes)
         self._handler: RawHandler | None = None
         self._ending = False
         # Held here for `send`: on the way over connection and core it would miss the cache twice.

@@ -307,7 +307,7 @@ class ServerConnection(asyncio.Protocol):
             fault = CallFault(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "the request's headers are too large",
-                FaultCause.REQUEST_TOO_LARGE,
+                FaultCause.HEADERS_TOO_LARGE,
             )
         elif server.full:
             fault = CallFault(

@@ -40,8 +40,10 @@ class FaultCause(Enum):
 
     SERVER_FULL = "server full"
     """Too many calls, or too many large requests at a time. Later there will be room."""
-    REQUEST_TOO_LARGE = "request too large"
-    """A message or the headers. Trying again does not help."""
+    MESSAGE_TOO_LARGE = "message too large"
+    """A request message has more than the server takes. Trying again does not help."""
+    HEADERS_TOO_LARGE = "headers too large"
+    """The same of a request's headers."""
     SERVER_STOPS = "server stops"
     """Another server, or this one after its start, will serve the call."""
     OTHER = "other"

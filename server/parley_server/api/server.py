@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from parley_server.api.stream_services import StreamServices
     from parley_server.api.user import UserServicer
 
-# Requests are refused at their own limit with our status; what the transport takes must be a little more.
-TRANSPORT_SLACK = 4
+# A request on a stream is refused by itself and the stream goes on, so the transport must hand us more than
+# we take: which request it was stands inside. grpcio has one limit for streams and calls.
+STREAM_SLACK = 4
 DEFAULT_RESETS_BURST = 1000
 
 
@@ -76,7 +78,7 @@ def _grpcio_server(settings: Settings, interceptor: CallInterceptor) -> grpc.aio
         options=[
             # Two nodes on one port would silently share it.
             ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", TRANSPORT_SLACK * settings.limits.request_bytes),
+            ("grpc.max_receive_message_length", STREAM_SLACK * settings.limits.request_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_concurrent_streams", settings.limits.streams_per_connection),
             # A burst of connecting clients must wait, not fail: grpc.aio refuses streams beyond these.
@@ -96,7 +98,8 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wir
     return parley_wire.Server(
         parley_wire.ServerOptions(
             concurrent_calls=calls,
-            receive_message_bytes=TRANSPORT_SLACK * limits.request_bytes,
+            receive_message_bytes=limits.request_bytes,
+            receive_raw_message_bytes=STREAM_SLACK * limits.request_bytes,
             # Who brings many streams on one connection may lose them all at once.
             limits=parley_wire.Limits(
                 streams_per_connection=limits.streams_per_connection,
@@ -104,7 +107,7 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wir
             ),
         ),
         interceptors=[interceptor],
-        fault_metadata=wire_transport.fault_metadata,
+        fault_metadata=partial(wire_transport.fault_metadata, request_limit_bytes=limits.request_bytes),
     )
 
 

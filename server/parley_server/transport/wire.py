@@ -22,7 +22,8 @@ _NOT_TAKEN = Refusal(
 # What the transport ends by itself is told in the words of the catalogue, where it has some.
 _CAUSES = {
     parley_wire.FaultCause.SERVER_FULL: Reason.SERVER_BUSY,
-    parley_wire.FaultCause.REQUEST_TOO_LARGE: Reason.REQUEST_TOO_LARGE,
+    parley_wire.FaultCause.MESSAGE_TOO_LARGE: Reason.REQUEST_TOO_LARGE,
+    parley_wire.FaultCause.HEADERS_TOO_LARGE: Reason.REQUEST_TOO_LARGE,
     parley_wire.FaultCause.SERVER_STOPS: Reason.NODE_STOPPING,
 }
 
@@ -69,14 +70,22 @@ class WireStream:
             call.close_now_after(self._close_seconds, *abort_arguments(refusal or _NOT_TAKEN))
 
 
-def fault_metadata(fault: parley_wire.CallFault) -> tuple[tuple[str, bytes], ...]:
+def fault_metadata(
+    fault: parley_wire.CallFault, *, request_limit_bytes: int
+) -> tuple[tuple[str, bytes], ...]:
     """The error details of a call that ends for a reason below its handler. None for codes that say it all:
     UNIMPLEMENTED, DEADLINE_EXCEEDED, CANCELLED.
+
+    A message that is too large is told of the node's own limit, whatever the transport would have taken.
     """
     reason = _CAUSES.get(fault.cause)
     if reason is None and fault.code is grpc.StatusCode.INTERNAL:
         reason = Reason.INTERNAL
-    return () if reason is None else abort_arguments(Refusal(reason, fault.details))[2]
+    if reason is None:
+        return ()
+    message = fault.cause is parley_wire.FaultCause.MESSAGE_TOO_LARGE
+    metadata = {"limit_bytes": str(request_limit_bytes)} if message else {}
+    return abort_arguments(Refusal(reason, fault.details, metadata=metadata))[2]
 
 
 def stream_stream(make_handler: MakeHandler, *, close_seconds: float) -> parley_wire.RawMethod:
