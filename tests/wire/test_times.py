@@ -204,6 +204,32 @@ async def test_a_slow_body_of_other_kinds(start_server: StartServer) -> None:
     await until(lambda: server.calls == 0)
 
 
+async def test_times_are_looked_after_whatever_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """What the owner adds to a status raises, which it may not: the next slow request ends all the same.
+    Planted: nobody looked after any time from then on.
+    """
+    faults: list[parley_wire.CallFault] = []
+
+    def broken_once(fault: parley_wire.CallFault) -> tuple[tuple[str, str], ...]:
+        faults.append(fault)
+        if len(faults) == 1:
+            raise LookupError("a defect")
+        return ()
+
+    server = parley_wire.Server(quick_options(request_seconds=0.1), fault_metadata=broken_once)
+    EchoService().add_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with SocketPeer(f"127.0.0.1:{port}") as peer:
+        peer.shake_hands()
+        peer.request(1, "Unary")
+        await until(lambda: len(faults) == 1)
+        peer.request(3, "Unary")
+        assert b"grpc-status\x014" in (await peer.trailers(3)).payload
+    assert "a defect" in caplog.text
+    await server.stop(0)
+
+
 async def test_keep_alive(start_server: StartServer) -> None:
     """Pinged when silent; closed when the answer does not come."""
     options = quick_options(keepalive_seconds=0.1, keepalive_timeout_seconds=0.2)

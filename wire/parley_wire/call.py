@@ -140,7 +140,7 @@ class Call:
 
 
 class RefusedCall(Call):
-    """A call that is answered without being served: by a status, once the request was heard or at once."""
+    """A call that ends with a status at once, whatever of its request has come."""
 
     __slots__ = ()
 

@@ -8,8 +8,8 @@ from parley_wire.behaviour import log
 from parley_wire.meter import Meter
 
 _SPOKE_TLS = (
-    "%s spoke TLS to %s, a port without TLS: let the client connect in plain text, or give the port "
-    "credentials%s"
+    "%s spoke TLS to %s, a port without TLS: let the client connect in plain text, or give the port a "
+    "certificate%s"
 )
 _SPOKE_PLAIN_TEXT = (
     "%s spoke plain text (HTTP/2, most likely) to %s, a port with TLS: let the client connect with TLS%s"

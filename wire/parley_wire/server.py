@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 import grpc.aio
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _AGE_JITTER = 0.1
 _SWEEP_AT_ONCE = 200
+# How often a server that stops looks whether its calls are over.
+_LOOK_SECONDS = 0.05
 
 
 class AwaitsRequest(Protocol):
@@ -89,8 +92,9 @@ class Server(grpc.aio.Server):
         self._stopping: asyncio.Task[None] | None = None
         self._stop_at = float("inf")
         self._started = False
-        self._quiet: asyncio.Event = asyncio.Event()
-        self._hurry: asyncio.Event = asyncio.Event()
+        # While stopping: the last connection was closed; the grace was shortened.
+        self._gone = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     # grpc.aio.Server
 
@@ -207,7 +211,7 @@ class Server(grpc.aio.Server):
         else:
             del self._addresses[connection.address]
         if not self._connections:
-            self._quiet.set()
+            self._gone.set()
 
     def connection_age(self) -> float:
         """How old the next connection may become, in seconds; 0 for any age."""
@@ -253,12 +257,18 @@ class Server(grpc.aio.Server):
                     await asyncio.sleep(0)
             if held > self.options.held_bytes:
                 self._close_largest(held)
-            limit = self.options.request_seconds
-            for call, since in list(self._awaited.items()):
-                if now - since <= limit:
-                    break
-                self.request_over(call)
+            self._give_up_waiting(now)
+
+    def _give_up_waiting(self, now: float) -> None:
+        limit = self.options.request_seconds
+        for call, since in list(self._awaited.items()):
+            if now - since <= limit:
+                break
+            self.request_over(call)
+            try:
                 call.give_up_waiting()
+            except Exception:
+                log.exception("a call could not be ended whose request did not come in time")
 
     def _close_largest(self, held: int) -> None:
         """Each stream and each connection has its bounds; together they may still hold too much."""
@@ -293,17 +303,16 @@ class Server(grpc.aio.Server):
             if left <= 0:
                 return
             self._hurry.clear()
-            await self._wait_any((self._hurry,), min(left, 0.05))
+            await _wait(self._hurry, min(left, _LOOK_SECONDS))
 
     async def _until_gone(self, seconds: float) -> None:
+        """Until the last connection is closed, or the time is over."""
         if self._connections:
-            self._quiet.clear()
-            await self._wait_any((self._quiet,), seconds)
+            self._gone.clear()
+            await _wait(self._gone, seconds)
 
-    async def _wait_any(self, events: Iterable[asyncio.Event], seconds: float) -> None:
-        waits: set[asyncio.Task[Any]] = {self.loop.create_task(event.wait()) for event in events}
-        _, pending = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in pending:
-            wait.cancel()
-        if pending:
-            await asyncio.wait(pending)
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
