@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
+from parley_wire.log import log
 from parley_wire.status import CallFault
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from parley_wire.handlers import Handler, Handlers
     from parley_wire.messages import PackedMessage
     from parley_wire.servicer_call import ServicerCall
-
-log = logging.getLogger("parley_wire")
 
 _SYNCHRONOUS = (
     "is not asynchronous: this server runs coroutines and async generators; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from parley_wire.behaviour import log
 from parley_wire.client_call import ClientCall
 from parley_wire.connection import Connection
 from parley_wire.events import (
@@ -16,6 +15,7 @@ from parley_wire.events import (
     StreamEnded,
     TrailersReceived,
 )
+from parley_wire.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from parley_wire.behaviour import log
+from parley_wire.log import log
 
 if TYPE_CHECKING:
     import asyncio

@@ -10,7 +10,7 @@ import ssl
 import stat
 from typing import TYPE_CHECKING
 
-from parley_wire.behaviour import log
+from parley_wire.log import log
 from parley_wire.peer_identity import peer_text
 
 if TYPE_CHECKING:

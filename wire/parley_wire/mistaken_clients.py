@@ -4,7 +4,7 @@ closed, so the operator is told.
 
 from __future__ import annotations
 
-from parley_wire.behaviour import log
+from parley_wire.log import log
 from parley_wire.meter import Meter
 
 _SPOKE_TLS = (

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
-from parley_wire.behaviour import log
 from parley_wire.call import Call
 from parley_wire.errors import ErrorCode
+from parley_wire.log import log
 from parley_wire.messages import LARGEST_FRAMED_BYTES, LARGEST_SHARED_BYTES, PREFIX_BYTES, prefixed
 from parley_wire.request import Request
 from parley_wire.response import BASIC_HEADERS

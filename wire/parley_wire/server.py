@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 import grpc.aio
 
-from parley_wire.behaviour import log
 from parley_wire.credentials import context_of
 from parley_wire.flusher import Flusher, flush_now
 from parley_wire.handlers import Handlers
 from parley_wire.listener import Listener
+from parley_wire.log import log
 from parley_wire.mistaken_clients import MistakenClients
 from parley_wire.options import ServerOptions
 from parley_wire.server_connection import ServerConnection

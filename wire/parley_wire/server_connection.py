@@ -5,29 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-import grpc
-
-from parley_wire.behaviour import log
-from parley_wire.call import Call, RefusedCall
 from parley_wire.connection import SPEAKS_TLS, Connection
 from parley_wire.errors import ErrorCode
 from parley_wire.events import ConnectionFailed, DataReceived, RequestReceived, StreamEnded, TrailersReceived
-from parley_wire.handlers import RawMethod
-from parley_wire.not_grpc_call import NotGrpcCall
+from parley_wire.log import log
+from parley_wire.opening import open_call
 from parley_wire.peer_identity import auth_context, peer_text
 from parley_wire.raw_call import RawCall
-from parley_wire.request import request_of
 from parley_wire.servicer_call import ServicerCall
-from parley_wire.status import CallFault, FaultCause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from parley_wire.events import Event
-    from parley_wire.request import Request
     from parley_wire.server import Server
     from parley_wire.shared_frame import SharedFrame
-    from parley_wire.stream import Stream
+    from parley_wire.status import CallFault
 
 _KEEPALIVE = b"alive???"
 _CLOSE_SECONDS = 5.0
@@ -269,7 +262,7 @@ class ServerConnection(asyncio.Protocol):
         if type(event) is RequestReceived:
             if self._close_at is not None and not self.core.shutting_down:
                 self._close_at = None
-            self._request(event)
+            open_call(self, event)
         elif type(event) is TrailersReceived:
             owner = event.stream.owner
             if owner is not None:
@@ -287,61 +280,6 @@ class ServerConnection(asyncio.Protocol):
         elif self._close_at is not None and not self.core.shutting_down and not self.core.failed:
             # Its settings came, so the handshake is over.
             self._close_at = None
-
-    def _request(self, event: RequestReceived) -> None:
-        server = self.server
-        stream = event.stream
-        if stream.closed:
-            # Opened and reset within one read: nothing was begun for it.
-            return
-        request = request_of(event.headers)
-        if request.http_status:
-            stream.owner = NotGrpcCall(self, stream, request.http_status)
-            server.calls += 1
-            if event.end_stream:
-                stream.owner.on_data(b"", True)
-            return
-        server.calls += 1
-        fault = request.fault
-        if event.too_large:
-            fault = CallFault(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "the request's headers are too large",
-                FaultCause.HEADERS_TOO_LARGE,
-            )
-        elif server.full:
-            fault = CallFault(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!", FaultCause.SERVER_FULL
-            )
-        handler = None
-        if fault is None:
-            try:
-                handler = server.handlers.find(request.path, request.metadata)
-            except Exception:
-                # A defect of a generic handler's: the other calls of the connection go on.
-                log.exception("looking for the handler of %s failed", request.path)
-                fault = CallFault(grpc.StatusCode.INTERNAL, "the server failed")
-            else:
-                if handler is None:
-                    fault = CallFault(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        if fault is not None or handler is None:
-            assert fault is not None
-            stream.owner = RefusedCall(self, stream, request, fault)
-            return
-        call: Call
-        if isinstance(handler, RawMethod):
-            call = self._raw(stream, request, handler)
-        else:
-            call = ServicerCall(self, stream, request, handler)
-            stream.owner = call
-        if event.end_stream:
-            call.on_data(b"", True)
-
-    def _raw(self, stream: Stream, request: Request, method: RawMethod) -> RawCall:
-        call = RawCall(self, stream, request, request_streaming=method.request_streaming)
-        stream.owner = call
-        call.serve(method.open_handler(call))
-        return call
 
     def _time_header(self, since: float) -> None:
         """Give up on the header block that began at `since` unless it ends in time."""

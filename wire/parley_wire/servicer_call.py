@@ -1,4 +1,4 @@
-"""A call served by a grpc.aio servicer: the documented part of `grpc.aio.ServicerContext`."""
+"""A call served by a grpc.aio servicer: its requests, its responses, its task, its end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import grpc
 import grpc.aio
 
 from parley_wire import behaviour
-from parley_wire.call import Call
+from parley_wire.call_context import CallContext
 from parley_wire.errors import ErrorCode
+from parley_wire.log import log
 from parley_wire.messages import LARGEST_FRAMED_BYTES, compressed, in_bytes, prefixed
 from parley_wire.response import BASIC_HEADERS, headers_block
-from parley_wire.status import DEADLINE_FAULT, SLOW_REQUEST_FAULT, CallFault
+from parley_wire.status import DEADLINE_FAULT, FAILED_FAULT, SLOW_REQUEST_FAULT, CallFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
     from parley_wire.handlers import Handler
     from parley_wire.messages import PackedMessage
@@ -26,55 +27,23 @@ if TYPE_CHECKING:
     from parley_wire.server_connection import ServerConnection
     from parley_wire.stream import Stream
 
-_ENCODINGS = {
-    grpc.Compression.NoCompression: "identity",
-    grpc.Compression.Gzip: "gzip",
-    grpc.Compression.Deflate: "deflate",
-}
 
-
-class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
+class ServicerCall(CallContext):
     """The call and its context in one: the handler runs in a task that ends with the call."""
 
-    __slots__ = (
-        "_cancelled",
-        "_code",
-        "_compress_next",
-        "_deadline_at",
-        "_details",
-        "_done",
-        "_done_callbacks",
-        "_encoding",
-        "_half_closed",
-        "_handler",
-        "_requests",
-        "_room",
-        "_task",
-        "_trailing",
-        "_waiter",
-    )
+    __slots__ = ("_half_closed", "_handler", "_requests", "_room", "_task", "_waiter")
 
     def __init__(
         self, connection: ServerConnection, stream: Stream, request: Request, handler: Handler
     ) -> None:
         super().__init__(connection, stream, request)
         self._handler = handler
-        timeout = request.timeout_seconds
-        self._deadline_at = None if timeout is None else connection.server.loop.time() + timeout
         self._task: asyncio.Task[None] | None = None
         # Messages that nobody read yet; their window stays shut until somebody does.
         self._requests: deque[bytes | PackedMessage] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._half_closed = False
-        self._code: grpc.StatusCode = grpc.StatusCode.OK
-        self._details = ""
-        self._trailing: Metadata = ()
-        self._encoding = connection.server.encoding_for(request)
-        self._compress_next = True
-        self._cancelled = False
-        self._done = False
-        self._done_callbacks: list[Callable[[Any], None]] | None = None
         if handler.request_streaming:
             self._requests = deque()
             self._start(None)
@@ -126,6 +95,10 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
     def cancel(self, fault: CallFault) -> None:
         """The server ends the call, or its request cannot be unpacked."""
         self._fail(fault)
+
+    def replace_handler(self, handler: Handler) -> None:
+        """Serve with what the interceptors made of the handler."""
+        self._handler = handler
 
     # Requests
 
@@ -263,7 +236,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         try:
             self._end(self._code, self._details, self._trailing)
         except (ValueError, TypeError) as error:
-            behaviour.log.error("trailing metadata of %s: %s", self._request.path, error)
+            log.error("trailing metadata of %s: %s", self._request.path, error)
             self._end(grpc.StatusCode.UNKNOWN, "the trailing metadata cannot be sent")
         # The handler is through, though its task ends a tick later: by then the client may have read the
         # answer and sent the next request, for which there must be room.
@@ -296,12 +269,7 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         # Tasks of the handler's own may wait there.
         self.on_drained()
         self._wake_reader()
-        callbacks, self._done_callbacks = self._done_callbacks, None
-        for callback in callbacks or ():
-            try:
-                callback(self)
-            except Exception:
-                behaviour.log.exception("a done callback of %s failed", self._request.path)
+        self._tell_done()
 
     def _start(self, first: bytes | PackedMessage | None) -> None:
         server = self._connection.server
@@ -316,86 +284,8 @@ class ServicerCall(Call, grpc.aio.ServicerContext):  # type: ignore[type-arg]
         self._connection.core.release(self._stream)
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            behaviour.log.error("the server failed in %s", self._request.path, exc_info=error)
-            self._fail(CallFault(grpc.StatusCode.INTERNAL, "the server failed"))
+            log.error("the server failed in %s", self._request.path, exc_info=error)
+            self._fail(FAILED_FAULT)
         elif not self._done:
             # Cancelled by the handler itself, or before it began.
             self._fail(CallFault(grpc.StatusCode.CANCELLED, "the handler was cancelled"))
-
-    def _check_open(self) -> None:
-        if self._done:
-            raise grpc.aio.UsageError("the call is over")
-
-    # The rest of the context
-
-    @property
-    def path(self) -> str:
-        """The method's path."""
-        return self._request.path
-
-    def replace_handler(self, handler: Handler) -> None:
-        """Serve with what the interceptors made of the handler."""
-        self._handler = handler
-
-    def invocation_metadata(self) -> Metadata:  # type: ignore[override]
-        return self._request.metadata
-
-    def set_trailing_metadata(self, trailing_metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        self._trailing = tuple(trailing_metadata)
-
-    def trailing_metadata(self) -> Metadata:  # type: ignore[override]
-        return self._trailing
-
-    def set_code(self, code: grpc.StatusCode) -> None:
-        self._code = code
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def set_details(self, details: str) -> None:
-        self._details = details
-
-    def details(self) -> str:
-        return self._details
-
-    def set_compression(self, compression: grpc.Compression) -> None:
-        if self._headers_sent:
-            raise grpc.aio.UsageError("set the compression before anything is sent")
-        wanted = _ENCODINGS[compression]
-        self._encoding = wanted if wanted in self._request.accepts else "identity"
-
-    def disable_next_message_compression(self) -> None:
-        self._compress_next = False
-
-    def peer(self) -> str:
-        return self._connection.peer
-
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        return self._connection.auth_context
-
-    def peer_identity_key(self) -> str | None:
-        identities = ("x509_subject_alternative_name", "x509_common_name")
-        return next((key for key in identities if key in self._connection.auth_context), None)
-
-    def peer_identities(self) -> Iterable[bytes] | None:
-        key = self.peer_identity_key()
-        return None if key is None else self._connection.auth_context[key]
-
-    def time_remaining(self) -> float:
-        if self._deadline_at is None:
-            return None  # type: ignore[return-value]  # what grpc.aio documents
-        return max(0.0, self._deadline_at - self._connection.server.loop.time())
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        if self._done:
-            callback(self)
-        elif self._done_callbacks is None:
-            self._done_callbacks = [callback]
-        else:
-            self._done_callbacks.append(callback)
-
-    def cancelled(self) -> bool:
-        return self._cancelled
-
-    def done(self) -> bool:
-        return self._done

@@ -64,6 +64,7 @@ class CallFault(WireError):
 
 DEADLINE_FAULT = CallFault(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 SLOW_REQUEST_FAULT = CallFault(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+FAILED_FAULT = CallFault(grpc.StatusCode.INTERNAL, "the server failed")
 STOPPING_FAULT = CallFault(grpc.StatusCode.UNAVAILABLE, "the server stops", FaultCause.SERVER_STOPS)
 
 
