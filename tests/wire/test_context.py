@@ -11,9 +11,11 @@ import pytest
 
 import parley_wire
 from parley_wire import frames
+from parley_wire.headers import encode
+from parley_wire.messages import MessageReader, PackedMessage, plain
 from parley_wire.testing.echo_service import SERVICE, EchoService
 from parley_wire.testing.eventually import until
-from parley_wire.testing.peer import message
+from parley_wire.testing.peer import REQUEST, Frame, message
 from parley_wire.testing.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
@@ -230,6 +232,39 @@ async def test_a_handler_that_cancels_itself(start_server: StartServer) -> None:
     server, address = await start_server(registering(grpc.unary_unary_rpc_method_handler(gives_up)))
     assert (await failed(address)).code is grpc.StatusCode.CANCELLED
     await until(lambda: not server.calls)
+
+
+async def test_one_message_that_is_not_compressed(start_server: StartServer) -> None:
+    """The next one only. Planted: the rest of the stream was not, either."""
+
+    async def three(_requests: object, context: Any) -> None:
+        context.set_compression(grpc.Compression.Gzip)
+        for number in range(3):
+            if number == 1:
+                context.disable_next_message_compression()
+            await context.write(b"x" * 1000)
+
+    _, address = await start_server(registering(grpc.stream_stream_rpc_method_handler(three)))
+    path = (b":path", f"/{SERVICE}/Method".encode())
+    fields = [path if name == b":path" else (name, value) for name, value in REQUEST]
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        peer.write(frames.headers(1, encode([*fields, (b"grpc-accept-encoding", b"gzip")]), end_stream=True))
+        received = [frame for frame in await frames_of(peer) if frame.kind == frames.DATA]
+    messages = MessageReader(10_000, "gzip").feed(b"".join(frame.payload for frame in received))
+    assert [isinstance(message, PackedMessage) for message in messages] == [True, False, True]
+    assert {plain(message) for message in messages} == {b"x" * 1000}
+
+
+async def frames_of(peer: SocketPeer) -> list[Frame]:
+    """Those of stream 1, to its end."""
+    found = []
+    while (frame := await peer.frame()) is not None:
+        if frame.stream_id == 1:
+            found.append(frame)
+            if frame.flags & frames.END_STREAM:
+                break
+    return found
 
 
 async def test_what_is_used_wrongly(start_server: StartServer) -> None:

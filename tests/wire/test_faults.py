@@ -45,8 +45,6 @@ class World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     options = ServerOptions(
-        sweep_seconds=0.02,
-        request_seconds=0.1,
         receive_message_bytes=64 * KIB,
         partial_messages_bytes=48 * KIB,
         concurrent_calls=2,

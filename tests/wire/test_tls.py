@@ -89,13 +89,15 @@ async def test_handshakes_that_never_end(
     """Bounded in number and in time; proper clients are served afterwards."""
     own = make_certificate("localhost")
     credentials = parley_wire.tls_server_credentials(own.certificate_file, own.key_file)
-    options = quick_options(unfinished_handshakes=2, handshake_seconds=0.5)
-    _, address = await start_server(EchoService().add_to, credentials=credentials, options=options)
+    options = quick_options(unfinished_handshakes=2, handshake_seconds=2.0)
+    server, address = await start_server(EchoService().add_to, credentials=credentials, options=options)
     async with SocketPeer(address) as one, SocketPeer(address) as two:
-        await asyncio.sleep(0.1)
+        (listener,) = server._listeners
+        await until(lambda: len(listener._handshakes) == 2)
         async with SocketPeer(address) as three:
-            async with asyncio.timeout(0.3):
-                assert await three.until_closed() == []
+            assert await three.until_closed() == []
+            # Not for the time that it took: they have as much.
+            assert len(listener._handshakes) == 2
         assert await one.until_closed() == await two.until_closed() == []
     trusted = grpc.ssl_channel_credentials(own.pem)
     async with grpc.aio.secure_channel(address.replace("127.0.0.1", "localhost"), trusted) as channel:
