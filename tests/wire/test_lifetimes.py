@@ -38,6 +38,10 @@ async def five_calls(server: parley_wire.Server) -> None:
     await until(lambda: server.calls == 5)
 
 
+async def half_a_block(server: parley_wire.Server) -> None:
+    await until(lambda: any(connection.core.header_since for connection in server._connections))
+
+
 def register(server: parley_wire.Server, service: EchoService) -> None:
     service.add_to(server)
     server.add_registered_method_handlers(
@@ -79,8 +83,9 @@ async def test_calls_leave_no_timers() -> None:
 
 
 async def test_servers_and_channels_leave_nothing(make_certificate: Callable[[str], Certificate]) -> None:
-    """Stopped in the middle of everything: handshakes, half requests, streams with deadlines, calls that
-    wait. Planted: a channel's keep-alive timer that went on; a sweep that did.
+    """Stopped in the middle of everything: handshakes, half requests, half headers, streams with deadlines,
+    calls that wait. Planted: a channel's keep-alive timer that went on; a sweep that did; the timer of a
+    header block that outlived its connection.
     """
     asyncio.get_running_loop().slow_callback_duration = 10
     before, tasks = timers(), asyncio.all_tasks()
@@ -108,7 +113,9 @@ async def test_servers_and_channels_leave_nothing(make_certificate: Callable[[st
                 begun.shake_hands()
                 begun.request(1, "Unary", timeout=b"10M")
                 begun.body(1, message(b"half")[:5])
+                begun.write(frames.frame(frames.HEADERS, frames.END_HEADERS, 3, b"never whole")[:15])
                 await five_calls(server)
+                await half_a_block(server)
                 await server.stop(0)
                 left = {
                     task for task in asyncio.all_tasks() - tasks if "parley_wire" in repr(task.get_stack())
