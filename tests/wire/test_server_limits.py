@@ -90,10 +90,12 @@ async def test_bytes_that_wait_on_all_connections(
             peer.shake_hands(((INITIAL_WINDOW_SIZE, 10),))
             peer.request(1, "Unary")
             peer.body(1, message(f"large:{size}".encode()), end_stream=True)
-            await peer.until(frames.DATA, 1)
-            with contextlib.suppress(ConnectionError):
+            if peer is peers[2]:
+                # Closed perhaps before it has read anything.
+                await peer.until_closed()
+            else:
+                await peer.until(frames.DATA, 1)
                 peer.write(frames.window_update(1, 1))
-        await peers[2].until_closed()
         for peer, size in zip(peers[:2], (100_000, 200_000), strict=True):
             peer.write(frames.window_update(1, 10_000_000), frames.window_update(0, 10_000_000))
             left = size + 5 - 10
