@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
+import parley_wire
 from parley_wire import frames
 from parley_wire.errors import ErrorCode
 from parley_wire.limits import Limits
@@ -48,16 +49,20 @@ async def test_calls_at_a_time(start_server: StartServer) -> None:
 async def test_connections_and_connections_per_address(start_server: StartServer) -> None:
     """One more is closed at once."""
     for options in (quick_options(connections=1), quick_options(connections_per_address=1)):
-        _, address = await start_server(EchoService().add_to, options=options)
+        server, address = await start_server(EchoService().add_to, options=options)
         async with SocketPeer(address) as first:
             first.shake_hands()
             await first.until(frames.SETTINGS)
             async with SocketPeer(address) as second:
                 assert await second.until_closed() == []
-        await asyncio.sleep(0.05)
+        await no_connection(server)
         async with SocketPeer(address) as third:
             third.shake_hands()
             await third.until(frames.SETTINGS)
+
+
+async def no_connection(server: parley_wire.Server) -> None:
+    await until(lambda: not server._connections)
 
 
 async def test_unfinished_messages_of_all_calls(start_server: StartServer) -> None:
