@@ -267,6 +267,21 @@ async def frames_of(peer: SocketPeer) -> list[Frame]:
     return found
 
 
+@pytest.mark.parametrize("method", ["Unary", "Both"])
+async def test_a_request_that_ends_with_trailers(start_server: StartServer, method: str) -> None:
+    """No gRPC client sends any, but HTTP/2 allows them: the request is whole. Planted: passed over, they left
+    it half.
+    """
+    _, address = await start_server(EchoService().add_to)
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        peer.request(1, method)
+        peer.body(1, message(b"hi"))
+        peer.write(frames.headers(1, encode([(b"x-sum", b"1")]), end_stream=True))
+        assert (await peer.until(frames.DATA, 1)).payload == message(b"hi")
+        assert b"grpc-status\x010" in (await peer.trailers(1)).payload
+
+
 async def test_what_is_used_wrongly(start_server: StartServer) -> None:
     """Writing after the end, two reads at a time, compression behind the first message: UsageError."""
     mistakes: list[str] = []

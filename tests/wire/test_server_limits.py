@@ -173,6 +173,20 @@ async def test_streams_reset_in_one_breath_start_nothing(start_server: StartServ
     await until(lambda: not server.tasks and server.calls == 0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"keepalive_seconds": -1.0}, "keepalive_seconds must not be negative"),
+        ({"connections": -1}, "connections must not be negative"),
+        ({"sweep_seconds": 0.0}, "sweep_seconds must be greater than 0"),
+    ],
+)
+def test_options_that_cannot_be_used(settings: dict[str, Any], complaint: str) -> None:
+    """ValueError, with the name."""
+    with pytest.raises(ValueError, match=complaint):
+        parley_wire.ServerOptions(**settings)
+
+
 async def test_a_synchronous_handler_is_refused(
     start_server: StartServer, caplog: pytest.LogCaptureFixture
 ) -> None:
