@@ -75,9 +75,7 @@ async def test_a_revoked_device_is_out_at_once_and_stays_out(tmp_path: Path, how
     await node.close()
 
 
-async def test_a_suspended_account_is_out_until_it_is_let_in_again(
-    tmp_path: Path,
-) -> None:
+async def test_a_suspended_account_is_out_until_it_is_let_in_again(tmp_path: Path) -> None:
     """Open streams end and everything is refused with ACCOUNT_SUSPENDED, after a restart too; lifting brings
     all of it back, tokens included, and nothing written is gone.
 
@@ -130,9 +128,7 @@ async def test_a_suspended_account_is_out_until_it_is_let_in_again(
     await node.close()
 
 
-async def test_a_stream_ends_with_its_token_unless_it_is_renewed(
-    tmp_path: Path,
-) -> None:
+async def test_a_stream_ends_with_its_token_unless_it_is_renewed(tmp_path: Path) -> None:
     """Tokens of 3 seconds: a stream is warned, and ends with TOKEN_EXPIRED; one that hands in a fresh token
     goes on; unary calls with the old one are refused once the 5 seconds for clocks that differ are over.
     """

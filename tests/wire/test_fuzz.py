@@ -23,8 +23,8 @@ CORPUS = range(10_000, 10_300)
 
 def test_a_short_run() -> None:
     """No exception, nothing unbounded, nothing left; most frames past the handshake."""
-    report = fuzz.fuzz(0, 60_000, seconds=8.0)
-    assert report.frames >= 5_000
+    report = fuzz.fuzz(0, 30_000, seconds=100.0)
+    assert report.frames >= 30_000
     assert report.past_settings >= 0.6 * report.frames
     assert report.frames / report.cases > 30
     assert report.events > report.frames / 10
@@ -47,7 +47,7 @@ def test_a_planted_leak_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Connection, "forget", leaky)
     with pytest.raises(FuzzFailure, match=r"seed \d+: FuzzFailure: broken: "):
-        fuzz.fuzz(0, 60_000, seconds=8.0)
+        fuzz.fuzz(0, 60_000, seconds=100.0)
 
 
 def test_a_planted_silence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_a_planted_silence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(Sender, "stream_window_opened", deaf)
     with pytest.raises(FuzzFailure, match="what waits goes once it may"):
-        fuzz.fuzz(0, 60_000, seconds=8.0)
+        fuzz.fuzz(0, 60_000, seconds=100.0)
 
 
 def test_a_planted_stale_header_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_a_planted_stale_header_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(HeaderDecoder, "decode", stale)
     with pytest.raises(FuzzFailure, match="headers mean what was sent"):
-        fuzz.fuzz(0, 200_000, seconds=30.0)
+        fuzz.fuzz(0, 200_000, seconds=100.0)
 
 
 def deaf(self: Sender, stream: Stream, increment: int) -> bool:
@@ -92,4 +92,4 @@ def test_a_planted_overrun_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Sender, "data_frame", at_once)
     with pytest.raises(FuzzFailure, match="more data than a window takes"):
-        fuzz.fuzz(0, 60_000, seconds=8.0)
+        fuzz.fuzz(0, 60_000, seconds=100.0)

@@ -18,9 +18,7 @@ HELD_APPENDS = PLANTED / "held_appends.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 
 
-async def test_the_thirty_third_request_in_flight_is_answered_and_the_stream_goes_on(
-    tmp_path: Path,
-) -> None:
+async def test_the_thirty_third_request_in_flight_is_answered_and_the_stream_goes_on(tmp_path: Path) -> None:
     """32 sends wait for the log; the 33rd is told at once; once the log moves, all 32 are answered in order.
 
     Planted once: with the check removed the 33rd waited like the others, and this timed out.

@@ -15,9 +15,7 @@ CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 
 
-async def test_one_stream_too_many_is_told_and_the_others_go_on(
-    tmp_path: Path,
-) -> None:
+async def test_one_stream_too_many_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     """limits.streams is 2: the third gets SERVER_BUSY with RetryInfo, and a place when one has gone.
 
     Planted once: with `closed` not giving the place back, the fourth was never let in.

@@ -57,9 +57,7 @@ async def test_a_slow_reader_lags_and_misses_nothing_and_nobody_else_is_disturbe
             stream.cancel()
 
 
-async def test_who_takes_nothing_at_all_is_let_go_and_holds_no_place(
-    tmp_path: Path,
-) -> None:
+async def test_who_takes_nothing_at_all_is_let_go_and_holds_no_place(tmp_path: Path) -> None:
     """sessions.slow_reader_seconds is 1: a device that takes nothing for longer is ended with UNAVAILABLE
     (SLOW_READER), however late it reads that. Even one that never reads again gives its place back.
 
