@@ -18,11 +18,13 @@ StartNode = Callable[..., Awaitable[NodeProcess]]
 
 @pytest.fixture
 async def start_node(tmp_path: Path) -> AsyncIterator[StartNode]:
-    """Starts nodes: `await start_node(**{"limits.group_members": 3})`. Each has a data folder of its own."""
+    """Starts nodes: `await start_node(*plants, **{"limits.group_members": 3})`. Each has a data folder of its
+    own, and ends with the test.
+    """
     nodes: list[NodeProcess] = []
 
-    async def start(**settings: object) -> NodeProcess:
-        node = NodeProcess(tmp_path / f"node{len(nodes)}", settings)
+    async def start(*plants: Path, **settings: object) -> NodeProcess:
+        node = NodeProcess(tmp_path / f"node{len(nodes)}", settings, plants)
         nodes.append(node)
         await node.start()
         return node

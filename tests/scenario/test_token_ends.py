@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -15,8 +15,10 @@ from parley.admin.v1 import admin_service_pb2 as admin
 from parley.auth.v1 import auth_service_pb2 as auth
 from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import stream_pb2
-from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import PASSWORD, RawClient, RawStream, StreamEnded, bearer, outcome_of
+
+if TYPE_CHECKING:
+    from tests.scenario.conftest import StartNode
 
 CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 
@@ -29,15 +31,14 @@ async def _ends_within(stream: RawStream, seconds: float) -> Any:
 
 
 @pytest.mark.parametrize("how", ["revoke", "log-out"])
-async def test_a_revoked_device_is_out_at_once_and_stays_out(tmp_path: Path, how: str) -> None:
+async def test_a_revoked_device_is_out_at_once_and_stays_out(start_node: StartNode, how: str) -> None:
     """Its streams end within a second, its calls are refused at once, also by a node that was started anew;
     the user's other device goes on.
 
     Planted once: without `Authenticator.load` the token worked again after the restart; without the
     subscription of the sessions the streams stayed.
     """
-    node = NodeProcess(tmp_path / "node", plants=(CHEAP_PASSWORDS,))
-    await node.start()
+    node = await start_node(CHEAP_PASSWORDS)
     revoked = ("UNAUTHENTICATED", "DEVICE_REVOKED")
     async with RawClient(node.address) as client:
         alice = await client.sign_up()
@@ -72,17 +73,15 @@ async def test_a_revoked_device_is_out_at_once_and_stays_out(tmp_path: Path, how
         assert (await client.open(phone.metadata).end()).brief == revoked
         assert (await client.send(alice, channel_id)).seq == 3
     await node.stop()
-    await node.close()
 
 
-async def test_a_suspended_account_is_out_until_it_is_let_in_again(tmp_path: Path) -> None:
+async def test_a_suspended_account_is_out_until_it_is_let_in_again(start_node: StartNode) -> None:
     """Open streams end and everything is refused with ACCOUNT_SUSPENDED, after a restart too; lifting brings
     all of it back, tokens included, and nothing written is gone.
 
     Found by this: streams said DEVICE_REVOKED, upon which a client throws its log-in away.
     """
-    node = NodeProcess(tmp_path / "node", plants=(CHEAP_PASSWORDS,))
-    await node.start()
+    node = await start_node(CHEAP_PASSWORDS)
     suspended = ("UNAUTHENTICATED", "ACCOUNT_SUSPENDED")
     operator = bearer(node.operator_token)
 
@@ -125,19 +124,14 @@ async def test_a_suspended_account_is_out_until_it_is_let_in_again(tmp_path: Pat
         )
         assert [event.message.text for event in listed.events] == ["after", "before"]
     await node.stop()
-    await node.close()
 
 
-async def test_a_stream_ends_with_its_token_unless_it_is_renewed(tmp_path: Path) -> None:
+async def test_a_stream_ends_with_its_token_unless_it_is_renewed(start_node: StartNode) -> None:
     """Tokens of 3 seconds: a stream is warned, and ends with TOKEN_EXPIRED; one that hands in a fresh token
     goes on; unary calls with the old one are refused once the 5 seconds for clocks that differ are over.
     """
-    node = NodeProcess(
-        tmp_path / "node",
-        {"auth.access_token_seconds": 3, "sessions.token_warning_seconds": 2},
-        (CHEAP_PASSWORDS,),
-    )
-    await node.start()
+    settings = {"auth.access_token_seconds": 3, "sessions.token_warning_seconds": 2}
+    node = await start_node(CHEAP_PASSWORDS, **settings)
     async with RawClient(node.address) as client:
         alice = await client.sign_up()
         renewed, forgotten = await client.connect(alice), await client.subscribe(alice)
@@ -168,4 +162,3 @@ async def test_a_stream_ends_with_its_token_unless_it_is_renewed(tmp_path: Path)
                 await asyncio.sleep(0.05)
         assert outcome.brief == ("UNAUTHENTICATED", "TOKEN_EXPIRED")
     await node.stop()
-    await node.close()

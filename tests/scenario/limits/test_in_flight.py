@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.rpc import error_details_pb2
 
 from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import stream_pb2
-from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import RawClient, detail_of, message, outcome_of, reason_of
+
+if TYPE_CHECKING:
+    from tests.scenario.conftest import StartNode
 
 PLANTED = Path(__file__).parents[2] / "planted"
 CHEAP_PASSWORDS = PLANTED / "cheap_passwords.py"
@@ -18,20 +21,20 @@ HELD_APPENDS = PLANTED / "held_appends.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 
 
-async def test_the_thirty_third_request_in_flight_is_answered_and_the_stream_goes_on(tmp_path: Path) -> None:
+async def test_the_thirty_third_request_in_flight_is_answered_and_the_stream_goes_on(
+    start_node: StartNode,
+) -> None:
     """32 sends wait for the log; the 33rd is told at once; once the log moves, all 32 are answered in order.
 
     Planted once: with the check removed the 33rd waited like the others, and this timed out.
     """
-    data = tmp_path / "node"
-    node = NodeProcess(data, {"limits.waiting_per_channel": 40}, (CHEAP_PASSWORDS, HELD_APPENDS))
-    await node.start()
+    node = await start_node(CHEAP_PASSWORDS, HELD_APPENDS, **{"limits.waiting_per_channel": 40})
     async with RawClient(node.address) as client:
         alice, bob = await client.sign_up(), await client.sign_up()
         channel_id = await client.direct(alice, bob)
         elsewhere = await client.group(bob)
         stream, bystander = await client.connect(alice), await client.connect(bob)
-        (data / "HOLD").touch()
+        (node.data / "HOLD").touch()
         for request_id in range(1, 41):
             await stream.send(request_id=request_id, send_message=message(channel_id, f"{request_id}"))
         for request_id in range(33, 41):
@@ -55,7 +58,7 @@ async def test_the_thirty_third_request_in_flight_is_answered_and_the_stream_goe
         assert {outcome.brief for outcome in refused} == {("RESOURCE_EXHAUSTED", "CHANNEL_BUSY")}
         assert all(outcome.detail(RETRY_INFO) for outcome in refused)
 
-        (data / "HOLD").unlink()
+        (node.data / "HOLD").unlink()
         await stream.until(lambda: len(stream.replies) == 41)
         seqs = [stream.replies[request_id].send_message.seq for request_id in range(1, 33)]
         assert seqs == list(range(seqs[0], seqs[0] + 32))
@@ -66,4 +69,3 @@ async def test_the_thirty_third_request_in_flight_is_answered_and_the_stream_goe
             open_stream.cancel()
     assert await node.stop() == 0
     assert "Traceback" not in node.stderr
-    await node.close()

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.rpc import error_details_pb2
 
 from parley.chat.v1 import stream_pb2
-from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import RawClient, StreamEnded
+
+if TYPE_CHECKING:
+    from tests.scenario.conftest import StartNode
 
 CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 
 
-async def test_one_stream_too_many_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_one_stream_too_many_is_told_and_the_others_go_on(start_node: StartNode) -> None:
     """limits.streams is 2: the third gets SERVER_BUSY with RetryInfo, and a place when one has gone.
 
     Planted once: with `closed` not giving the place back, the fourth was never let in.
     """
-    node = NodeProcess(tmp_path / "node", {"limits.streams": 2}, (CHEAP_PASSWORDS,))
-    await node.start()
+    node = await start_node(CHEAP_PASSWORDS, **{"limits.streams": 2})
     async with RawClient(node.address) as client:
         alice, bob = await client.sign_up(), await client.sign_up()
         channel_id = await client.direct(alice, bob)
@@ -46,16 +48,13 @@ async def test_one_stream_too_many_is_told_and_the_others_go_on(tmp_path: Path) 
         for stream in (two, fourth):
             stream.cancel()
     await node.stop()
-    await node.close()
 
 
-async def test_one_user_cannot_take_every_place(tmp_path: Path) -> None:
+async def test_one_user_cannot_take_every_place(start_node: StartNode) -> None:
     """Streams of one user are bounded below those of the node, with Hello or without, and a place comes free
     with the stream. Planted once: without the bound the fifth stream was let in and waited for its Hello.
     """
-    settings = {"limits.streams": 6, "limits.streams_per_user": 4}
-    node = NodeProcess(tmp_path / "node", settings, (CHEAP_PASSWORDS,))
-    await node.start()
+    node = await start_node(CHEAP_PASSWORDS, **{"limits.streams": 6, "limits.streams_per_user": 4})
     async with RawClient(node.address) as client:
         alice, bob = await client.sign_up(), await client.sign_up()
         tablet = await client.log_in(alice.username)
@@ -67,4 +66,3 @@ async def test_one_user_cannot_take_every_place(tmp_path: Path) -> None:
         await held[0].send(goodbye=stream_pb2.Goodbye())
         assert (await held[0].end()).brief == ("OK", "")
         (await client.connect(tablet)).cancel()
-    await node.close()

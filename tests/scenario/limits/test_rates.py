@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.rpc import error_details_pb2
 
 from parley.auth.v1 import auth_service_pb2 as auth
-from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import RawClient, detail_of, message, outcome_of, reason_of
+
+if TYPE_CHECKING:
+    from tests.scenario.conftest import StartNode
 
 CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 QUOTA_FAILURE = error_details_pb2.QuotaFailure
 
 
-async def test_rates_say_exactly_when_to_come_back(tmp_path: Path) -> None:
+async def test_rates_say_exactly_when_to_come_back(start_node: StartNode) -> None:
     """A burst of 3, then one in 5 s: RetryInfo is what is missing to the next one, for the unary call and
     the stream together; each user has his own; whoever waits as told passes.
 
@@ -29,8 +32,7 @@ async def test_rates_say_exactly_when_to_come_back(tmp_path: Path) -> None:
         "rates.sign_up": {"per_minute": 1, "burst": 3},
         "rates.log_in": {"per_minute": 1, "burst": 2},
     }
-    node = NodeProcess(tmp_path / "node", settings, (CHEAP_PASSWORDS,))
-    await node.start()
+    node = await start_node(CHEAP_PASSWORDS, **settings)
     async with RawClient(node.address) as client:
         alice, bob = await client.sign_up(), await client.sign_up()
         tablet = await client.log_in(alice.username)
@@ -69,4 +71,3 @@ async def test_rates_say_exactly_when_to_come_back(tmp_path: Path) -> None:
         assert outcome.brief == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
         stream.cancel()
     await node.stop()
-    await node.close()

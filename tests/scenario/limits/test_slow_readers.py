@@ -10,13 +10,12 @@ import pytest
 from google.rpc import error_details_pb2
 
 from parley_server.testing.longest_texts import LONGEST_TEXTS
-from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import RawClient, StreamEnded
 
 if TYPE_CHECKING:
-    from parley_server.testing.raw_client import RawStream
+    from tests.scenario.conftest import StartNode
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+    from parley_server.testing.raw_client import RawStream
 
 CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
 RETRY_INFO = error_details_pb2.RetryInfo
@@ -24,6 +23,7 @@ RETRY_INFO = error_details_pb2.RetryInfo
 LARGE = LONGEST_TEXTS["emoji"][:-2]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_slow_reader_lags_and_misses_nothing_and_nobody_else_is_disturbed(client: RawClient) -> None:
     """One device stops reading while 40 messages of 400 KB come: the others get each at once. When it reads
     again it is told that it lagged, gets every message once and in order, and CaughtUp.
@@ -57,18 +57,14 @@ async def test_a_slow_reader_lags_and_misses_nothing_and_nobody_else_is_disturbe
             stream.cancel()
 
 
-async def test_who_takes_nothing_at_all_is_let_go_and_holds_no_place(tmp_path: Path) -> None:
+async def test_who_takes_nothing_at_all_is_let_go_and_holds_no_place(start_node: StartNode) -> None:
     """sessions.slow_reader_seconds is 1: a device that takes nothing for longer is ended with UNAVAILABLE
     (SLOW_READER), however late it reads that. Even one that never reads again gives its place back.
 
     Found by this: the place of a stream whose last bytes nobody took was held for ever.
     """
-    node = NodeProcess(
-        tmp_path / "node",
-        {"limits.streams": 3, "sessions.slow_reader_seconds": 1, "sessions.close_seconds": 1},
-        (CHEAP_PASSWORDS,),
-    )
-    await node.start()
+    settings = {"limits.streams": 3, "sessions.slow_reader_seconds": 1, "sessions.close_seconds": 1}
+    node = await start_node(CHEAP_PASSWORDS, **settings)
     async with (
         RawClient(node.address) as client,
         RawClient(node.address) as one_connection,
@@ -102,4 +98,3 @@ async def test_who_takes_nothing_at_all_is_let_go_and_holds_no_place(tmp_path: P
             stream.cancel()
     assert await node.stop() == 0
     assert "Traceback" not in node.stderr
-    await node.close()
