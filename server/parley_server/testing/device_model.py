@@ -141,8 +141,9 @@ class Device:
                 case "caught_up":
                     caught_up = True
             assert self._welcomed, "not welcomed first"
-        if caught_up and self._told is not None:
-            # Channels that the client knows and that were not named: it was taken out of them.
+        if self._told is not None and (caught_up or frame.events or frame.cursor):
+            # Channels that the client knows and that were not named: it was taken out of them. A cursor may
+            # come before CaughtUp, and covers their ends.
             for channel_id in [name for name in self.kept.seqs if name not in self._told]:
                 for seq in self.world.list_events(channel_id, self.kept.seqs[channel_id] + 1):
                     self._store(channel_id, seq)
@@ -180,16 +181,16 @@ class Device:
         self._on_stream[channel_id] = seq
 
     def _store(self, channel_id: str, seq: int) -> None:
-        world = self.world
-        visible = world.visible(channel_id)
+        view = self.world.views[channel_id]
+        visible = view.seqs()
         assert seq in visible, f"{channel_id} {seq} is not the user's to see"
         own = self.kept.seqs.get(channel_id)
         if own is not None:
             between = [missed for missed in visible if own < missed < seq]
-            if seq in world.joinings(channel_id):
+            if seq in view.joinings():
                 # What lay between two memberships may be seen where history shows from the start; a device
                 # may be given it, or fetch it.
-                between = [missed for missed in between if world.was_member(channel_id, missed)]
+                between = [missed for missed in between if view.was_member(missed)]
             assert not between, f"hole in {channel_id}: {between} before {seq}"
         self.got[channel_id].append(seq)
         self.kept.seqs[channel_id] = seq
@@ -209,7 +210,7 @@ class Device:
             assert got == sorted(set(got)), f"twice or out of order: {channel_id} {got}"
             assert own == visible[-1], f"{channel_id} ends at {own}, the log at {visible[-1]}"
             if channel_id not in self._known_before:
-                joined_seq = world.joined_seq(channel_id)
+                joined_seq = world.views[channel_id].joined_seq()
                 assert got[0] <= joined_seq, f"{channel_id} begins at {got[0]}, joined at {joined_seq}"
             if member:
                 mark = world.read_seq(channel_id)

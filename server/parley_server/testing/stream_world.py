@@ -25,7 +25,6 @@ from parley_server.api.stream_services import StreamServices
 from parley_server.chat import codec
 from parley_server.chat.catch_up import CatchUp
 from parley_server.chat.cursor import cursor_of
-from parley_server.chat.event import HistoryVisibility, MemberChanged, Role
 from parley_server.chat.fanout import Fanout
 from parley_server.chat.heads import Heads
 from parley_server.chat.history import History
@@ -36,13 +35,14 @@ from parley_server.chat.messages import Messages
 from parley_server.testing.manual_clock import ManualClock
 from parley_server.testing.projected_log import LogWriter
 from parley_server.testing.stepped_loop import Gated, Gates, SteppedLoop
+from parley_server.testing.visible_log import VisibleLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from parley_runtime.clock import Clock
     from parley_server.api.connect import ChatStream
-    from parley_server.chat.event import Event
+    from parley_server.chat.event import Event, HistoryVisibility
     from parley_server.ports.feed import Feed, FeedPage
     from parley_server.ports.message_log import MessageLog
     from parley_server.ports.positions import FeedCursor, Positions
@@ -121,13 +121,13 @@ class World:
         self.gates = Gates(self.loop)
         self.wire_frames = wire_frames
         self._limits = limits
-        self._visibility = dict(channels)
         self._stores = stores
         self._log, self._projections, self._positions = stores.log, stores.projections, stores.positions
         self._epochs = 1
         self.feed = Gated(self.new_feed("epoch1"), self.gates)
         self.clock = ManualClock()
         self.writers = {name: LogWriter(name, visibility=visibility) for name, visibility in channels.items()}
+        self.views = {name: VisibleLog(self.writers[name], shown, USER) for name, shown in channels.items()}
         self.members: dict[str, set[str]] = {name: {"ann"} for name in channels}
         self.batches: list[Batch] = []
         self.unpublished: list[Batch] = []
@@ -328,40 +328,7 @@ class World:
 
     def visible(self, channel_id: str) -> list[int]:
         """The seqs that the user may see, worked out from the log."""
-        joinings = self.joinings(channel_id)
-        if joinings and self._visibility[channel_id] is HistoryVisibility.FROM_START:
-            last = len(self.writers[channel_id].events)
-            return [
-                seq for seq in range(1, last + 1) if seq < joinings[-1] or self.was_member(channel_id, seq)
-            ]
-        return [
-            event.seq for event in self.writers[channel_id].events if self.was_member(channel_id, event.seq)
-        ]
-
-    def joinings(self, channel_id: str) -> list[int]:
-        """The seqs of the events that made the user a member."""
-        return [seq for seq, role in self._changes(channel_id) if role is not None]
-
-    def joined_seq(self, channel_id: str) -> int:
-        """The user's newest joining; 0 without one."""
-        return max(self.joinings(channel_id), default=0)
-
-    def was_member(self, channel_id: str, seq: int) -> bool:
-        """Whether the user was a member at this event, those of joining and leaving included."""
-        member = False
-        for change_seq, role in self._changes(channel_id):
-            if change_seq > seq:
-                break
-            member = role is not None or change_seq == seq
-        return member
-
-    def _changes(self, channel_id: str) -> list[tuple[int, Role | None]]:
-        bodies = ((event.seq, event.body) for event in self.writers[channel_id].events)
-        return [
-            (seq, body.role)
-            for seq, body in bodies
-            if isinstance(body, MemberChanged) and body.user_id == USER
-        ]
+        return self.views[channel_id].seqs()
 
     def read_seq(self, channel_id: str) -> int:
         """How far the user has read."""
