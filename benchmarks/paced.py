@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.001
 POLL_SECONDS = 0.005
 AS_FAST_AS_ANSWERED = 1e9
-AFTERWARDS_SECONDS = 2.0
-"""How long the load goes on once the stalled reader has caught up."""
 
 
 class Pacer:
@@ -195,9 +193,10 @@ async def stall_one(
     filling_messages: int,
     warm_seconds: float,
     stall_seconds: float,
+    afterwards_seconds: float,
 ) -> dict[str, Any]:
     """Send to the reader's channels all the time: it reads, takes nothing for a while, reads again, and
-    catches up under the load.
+    catches up under the load, which goes on for a while.
 
     First `filling_messages` larger ones are sent as fast as they are answered, so that the node's caches are
     full. At the end the reader's events must be those that were sent, per channel, by their ids. Times are of
@@ -225,7 +224,7 @@ async def stall_one(
         await reader.resume()
         await until(counter, lambda: reader.lags > lags and not reader.lagging)
         marks["caught_up"] = reader.caught_up_at
-        await hold(counter, AFTERWARDS_SECONDS)
+        await hold(counter, afterwards_seconds)
         pacer.stop()
         await pacing
     finally:

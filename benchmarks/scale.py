@@ -37,6 +37,7 @@ class Scale:
     returning_channels: tuple[int, ...]
     stall_seconds: float
     stall_warm_seconds: float
+    stall_afterwards_seconds: float
     stall_filling_messages: int
     stall_senders: int
     stall_per_second: float
@@ -69,6 +70,7 @@ FULL = Scale(
     returning_channels=(1, 50),
     stall_seconds=60.0,
     stall_warm_seconds=4.0,
+    stall_afterwards_seconds=2.0,
     stall_filling_messages=27_000,
     stall_senders=24,
     stall_per_second=2000.0,
@@ -98,8 +100,9 @@ QUICK = Scale(
     long_history=2000,
     returning_devices=20,
     returning_channels=(1, 3),
-    stall_seconds=5.0,
+    stall_seconds=2.5,
     stall_warm_seconds=0.5,
+    stall_afterwards_seconds=1.0,
     stall_filling_messages=50,
     stall_senders=8,
     stall_per_second=500.0,

@@ -58,6 +58,7 @@ async def measure(bench: Bench) -> tuple[list[Case], list[Target]]:
                 filling_messages=scale.stall_filling_messages,
                 warm_seconds=scale.stall_warm_seconds,
                 stall_seconds=seconds,
+                afterwards_seconds=scale.stall_afterwards_seconds,
                 limit_seconds=seconds + 2 * scale.stall_warm_seconds + ROUND_SLACK_SECONDS,
             )
     marks = one.answer["marks"]

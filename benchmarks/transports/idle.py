@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from benchmarks.parties import Round
     from benchmarks.scale import Bench
     from benchmarks.transports.kind import Kind
+    from benchmarks.transports.scale import TransportScale
     from benchmarks.transports.table import Table
 
 STREAM_KIB = 5.0
 _MESSAGES = 5
-_SETTLE_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ async def measure(bench: Bench, table: Table) -> None:
             bench.say(f"g: {streams} idle streams, round {number + 1} of {scale.idle_rounds}")
             first = number % len(KINDS)
             for kind in (*KINDS[first:], *KINDS[:first]):
-                found[kind].append(await _look(kind, bench.cores, streams, scale.idle_first))
+                found[kind].append(await _look(kind, bench.cores, streams, scale))
         opened = {kind: [look.opened for look in looks] for kind, looks in found.items()}
         name = f"accepting {streams} connections with a stream each"
         table.cpu.append(
@@ -61,14 +61,14 @@ async def measure(bench: Bench, table: Table) -> None:
         )
 
 
-async def _look(kind: Kind, cores: Cores, streams: int, first: int) -> _Look:
+async def _look(kind: Kind, cores: Cores, streams: int, scale: TransportScale) -> _Look:
     said = speech.stream(kind.protocol, speech.SUBSCRIBE)
     async with Contestant.enter(kind, said, cores) as one:
-        await one.open(first)
+        await one.open(scale.idle_first)
         await one.fan_out(_MESSAGES, 1)
         before = one.resident_bytes
         opened = await one.open(streams)
-        await asyncio.sleep(_SETTLE_SECONDS)
+        await asyncio.sleep(scale.idle_settle_seconds)
         silent = one.resident_bytes
         await one.fan_out(_MESSAGES, 1)
         after = one.resident_bytes

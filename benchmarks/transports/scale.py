@@ -27,6 +27,7 @@ class TransportScale:
     idle_rounds: int
     idle_first: int
     """Streams that are open before the first look at memory."""
+    idle_settle_seconds: float
 
 
 FULL = TransportScale(
@@ -45,6 +46,7 @@ FULL = TransportScale(
     idle_streams=(1000, 10_000),
     idle_rounds=3,
     idle_first=100,
+    idle_settle_seconds=0.3,
 )
 QUICK = TransportScale(
     rounds=2,
@@ -62,4 +64,5 @@ QUICK = TransportScale(
     idle_streams=(20,),
     idle_rounds=1,
     idle_first=5,
+    idle_settle_seconds=0.02,
 )

@@ -142,7 +142,9 @@ async def test_a_missing_event_fails_the_round(tmp_path: Path) -> None:
                 await generator.run(do="send", seconds=0.05, senders=1, receivers=2, limit_seconds=1.0)
 
 
-async def _stall(data: Path, settings: dict[str, object], *plants: Path) -> Round:
+async def _stall(
+    data: Path, settings: dict[str, object], *plants: Path, limit_seconds: float = 20.0
+) -> Round:
     """One reader stalls for a moment at 200 messages/s."""
     cores = Cores(frozenset(), frozenset())
     users = user_ids(2)
@@ -158,7 +160,8 @@ async def _stall(data: Path, settings: dict[str, object], *plants: Path) -> Roun
                 per_second=200.0,
                 warm_seconds=0.1,
                 stall_seconds=1.0,
-                limit_seconds=6.0,
+                afterwards_seconds=0.2,
+                limit_seconds=limit_seconds,
             )
 
 
@@ -182,7 +185,7 @@ async def test_events_dropped_in_silence_fail_the_stall(tmp_path: Path, reposito
 async def test_a_reader_that_never_lagged_fails_the_stall(tmp_path: Path) -> None:
     """A stall proves nothing when all of it fitted the queues: here they are too large to fill."""
     with pytest.raises(GeneratorFailed, match="did not end in time"):
-        await _stall(tmp_path / "data", {"limits.outbox_events": 100_000})
+        await _stall(tmp_path / "data", {"limits.outbox_events": 100_000}, limit_seconds=2.5)
 
 
 async def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path: Path, repository: Path) -> None:
