@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -18,21 +18,13 @@ from parley.chat.v1 import message_requests_pb2 as requests
 from parley.user.v1 import user_service_pb2 as users
 from parley_server.testing.raw_client import PASSWORD, Person, RawClient, eventually, outcome_of, uuid7
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from parley_server.testing.node_process import NodeProcess
-
 OK = ("OK", "")
 NO_INVITE = ("NOT_FOUND", "INVITE_NOT_FOUND")
 NO_CHANNEL = ("NOT_FOUND", "CHANNEL_NOT_FOUND")
 BLOCKED = ("FAILED_PRECONDITION", "BLOCKED")
 
 
-@pytest.fixture
-async def client(node: NodeProcess) -> AsyncIterator[RawClient]:
-    async with RawClient(node.address) as client:
-        yield client
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def people(client: RawClient, count: int) -> list[Person]:
@@ -191,7 +183,7 @@ async def test_settings_and_slow_mode(client: RawClient) -> None:
     await client.send(owner, channel_id, "four")
 
 
-async def test_a_deleted_channel_is_gone_for_everybody(client: RawClient, node: NodeProcess) -> None:
+async def test_a_deleted_channel_is_gone_for_everybody(client: RawClient) -> None:
     """Open streams are told; nothing of it can be read, the inbox does not show it, and its texts go from the
     store.
     """

@@ -30,7 +30,7 @@ PAGE_BYTES = 1024 * 1024
 TEXT = "x" * 300
 
 
-LONG_STALL_SECONDS = float(os.environ.get("PARLEY_TEST_STALL_SECONDS", "15"))
+LONG_STALL_SECONDS = float(os.environ.get("PARLEY_TEST_STALL_SECONDS", "8"))
 
 
 async def _pump(stream: RawStream, channel_id: str, per_second: float, seconds: float) -> int:
@@ -130,15 +130,18 @@ async def _stalled(
 
 async def test_stalled_readers_cost_bounded_memory_and_end_complete(tmp_path: Path) -> None:
     """Caught when an outbox dropped without saying so (the readers had holes), and when it had no bound."""
-    await _stalled(tmp_path, stalled=5, seconds=4.0, per_second=2000, growth_limit_bytes=100 * 2**20)
+    await _stalled(tmp_path, stalled=5, seconds=4.0, per_second=2000, growth_limit_bytes=40 * 2**20)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_readers_that_stall_for_longer(tmp_path: Path) -> None:
-    """As above, for longer: the cost does not grow with what they miss. `make bench` stalls for a minute."""
+    """As above, for longer: the cost does not grow with what they miss. `make bench` stalls for a minute.
+
+    Planted: an outbox without a bound, which takes 52 MiB for this.
+    """
     await _stalled(
-        tmp_path, stalled=20, seconds=LONG_STALL_SECONDS, per_second=2000, growth_limit_bytes=150 * 2**20
+        tmp_path, stalled=20, seconds=LONG_STALL_SECONDS, per_second=2000, growth_limit_bytes=40 * 2**20
     )
 
 

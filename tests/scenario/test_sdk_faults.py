@@ -118,6 +118,8 @@ async def test_a_reader_who_stops_reading_for_a_while_misses_nothing(start_node:
 
     Planted: what comes beyond the client's bound dropped.
     """
+    # The loop's debugging would take most of the time of three thousand sends.
+    asyncio.get_running_loop().set_debug(False)
     node = await start_node(**{"limits.outbox_events": 64})
     alice = await parley.sign_up(node.address, "alice", PASSWORD)
     bob = await parley.sign_up(node.address, "bob", PASSWORD)
