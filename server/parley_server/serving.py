@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 GARBAGE_THRESHOLD = 50_000
 """New containers, beyond those that died, before the youngest generation is collected."""
 
+REST_SECONDS = 1.0
+"""For tasks that are left when the node has been closed."""
+
 
 async def run_node(settings: Settings, *, announce: Callable[[RunningNode], None]) -> signal.Signals:
     """Run a node until SIGTERM or SIGINT, and return which it was. `announce` is called once it serves.
@@ -61,5 +64,19 @@ def serve(settings: Settings, *, announce: Callable[[RunningNode], None]) -> sig
         gc.freeze()
         announce(node)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
         return runner.run(run_node(settings, announce=started))
+    finally:
+        # Closing waits for every task. One that swallows its cancellation would hold the process for ever: it
+        # goes down with the process, which has nothing left to store.
+        if runner.run(_rest_ended(REST_SECONDS)):
+            runner.close()
+
+
+async def _rest_ended(seconds: float) -> bool:
+    """Cancel what still runs. Whether it ended in time."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    return not rest or not (await asyncio.wait(rest, timeout=seconds))[1]

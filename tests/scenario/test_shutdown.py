@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PLANTED = Path(__file__).parent.parent / "planted"
 CHEAP_PASSWORDS = PLANTED / "cheap_passwords.py"
 # What is promised is 2 s; the rest is for a busy machine to end a process.
-STOP_SECONDS = 2.0 + 1.5
+STOP_SECONDS = 2.0 + 3.0
 LARGE = "👍" * 99_000
 
 
@@ -132,6 +132,29 @@ async def test_what_waits_for_the_log_when_the_node_leaves_is_unknown_and_safe_t
     async with RawClient(node.address) as client:
         answers = [await client.chat.SendMessage(request, metadata=alice.metadata) for request in requests]
         assert sorted(answer.seq for answer in answers) == list(range(3, 13))
+
+
+async def test_a_call_that_takes_no_cancellation_does_not_hold_the_node(tmp_path: Path) -> None:
+    """The node waits for it as long as it says, and goes. Planted: the process waits for every task, as
+    asyncio's runner does by itself; it never ended.
+    """
+    node = NodeProcess(tmp_path / "node", plants=(CHEAP_PASSWORDS, PLANTED / "stubborn_log_in.py"))
+    try:
+        await node.start()
+        async with RawClient(node.address) as client:
+            person = await client.sign_up()
+            calls = [asyncio.ensure_future(client.log_in(person.username)) for _ in range(2)]
+            begun = node.data / "LOG_IN_BEGUN"
+            while not begun.exists():
+                assert not (await asyncio.wait(calls, timeout=0.01))[0]
+            node.send(signal.SIGTERM)
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(outcome, grpc.aio.AioRpcError)
+                assert outcome.code().name in ("UNAVAILABLE", "CANCELLED")
+            assert await node.wait() == 0
+        assert "LogIn" in node.stderr or node.settings.get("transport") == "grpcio"
+    finally:
+        await node.close()
 
 
 async def test_a_second_node_on_the_same_folder(node: NodeProcess) -> None:
