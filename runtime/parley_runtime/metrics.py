@@ -21,6 +21,7 @@ class LoopCounts(Collector):
         self.events_delivered = 0
         self.frames_sent = 0
         self.stream_requests: dict[tuple[str, str], int] = {}
+        self.call_faults: dict[tuple[str, str], int] = {}
 
     def collect(self) -> Iterable[CounterMetricFamily]:
         """As Prometheus wants them."""
@@ -34,11 +35,22 @@ class LoopCounts(Collector):
         for labels, count in self.stream_requests.items():
             requests.add_metric(labels, count)
         yield requests
+        faults = CounterMetricFamily(
+            "parley_call_faults", "Calls that the transport ended by itself.", labels=("cause", "code")
+        )
+        for labels, count in self.call_faults.items():
+            faults.add_metric(labels, count)
+        yield faults
 
     def count_stream_request(self, request: str, code: str) -> None:
         """A request on a stream was answered."""
         requests = self.stream_requests
         requests[request, code] = requests.get((request, code), 0) + 1
+
+    def count_call_fault(self, cause: str, code: str) -> None:
+        """A call ended for a reason below its handler."""
+        faults = self.call_faults
+        faults[cause, code] = faults.get((cause, code), 0) + 1
 
 
 class Metrics:

@@ -62,7 +62,9 @@ async def _metrics(node: NodeProcess) -> dict[str, float]:
 
 
 async def test_metrics_count_what_happened(node: NodeProcess, client: RawClient) -> None:
-    """Calls by method and code, requests on streams, open streams, deliveries, ends by reason."""
+    """Calls by method and code, what the transport refused, requests on streams, open streams, deliveries,
+    ends by reason. Planted: the refusals not counted.
+    """
     before = await _metrics(node)
     alice, bob = await client.sign_up(), await client.sign_up()
     channel_id = await client.direct(alice, bob)
@@ -75,6 +77,7 @@ async def test_metrics_count_what_happened(node: NodeProcess, client: RawClient)
     await stream.at_least(4)
     await bad.send_bytes(b"\xff")
     await bad.end()
+    await outcome_of(client.send(alice, channel_id, "too large" * 200_000))
     after = await _metrics(node)
 
     def grown(name: str) -> float:
@@ -83,7 +86,10 @@ async def test_metrics_count_what_happened(node: NodeProcess, client: RawClient)
     send = 'method="/parley.chat.v1.ChatService/SendMessage"'
     assert grown(f'parley_calls_total{{code="OK",{send}}}') == 3
     assert grown(f'parley_calls_total{{code="NOT_FOUND",{send}}}') == 1
-    assert grown(f"parley_call_seconds_count{{{send}}}") == 4
+    # Refused by our transport before it is anybody's call; grpcio leaves that to us.
+    too_large = grown('parley_call_faults_total{cause="message too large",code="RESOURCE_EXHAUSTED"}')
+    assert too_large + grown(f'parley_calls_total{{code="RESOURCE_EXHAUSTED",{send}}}') == 1
+    assert grown(f"parley_call_seconds_count{{{send}}}") == 5 - too_large
     assert grown('parley_stream_requests_total{code="OK",request="send_message"}') == 1
     assert grown('parley_stream_requests_total{code="NOT_FOUND",request="send_message"}') == 1
     assert grown('parley_streams_ended_total{reason="MALFORMED_FRAME"}') == 1

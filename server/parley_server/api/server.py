@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from parley_server.transport import wire as wire_transport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from parley_runtime.metrics import LoopCounts
     from parley_server.api.admin import AdminServicer
     from parley_server.api.auth import AuthServicer
     from parley_server.api.channel import ChannelServicer
@@ -57,8 +57,10 @@ class Servicers:
 
 def make_server(settings: Settings, interceptor: CallInterceptor, servicers: Servicers) -> grpc.aio.Server:
     """A server with every service, health and reflection registered; no port yet."""
-    make = _wire_server if settings.transport == "wire" else _grpcio_server
-    server = make(settings, interceptor)
+    if settings.transport == "wire":
+        server: grpc.aio.Server = _wire_server(settings, interceptor, servicers.streams.metrics.counts)
+    else:
+        server = _grpcio_server(settings, interceptor)
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(servicers.auth, server)
     user_service_pb2_grpc.add_UserServiceServicer_to_server(servicers.user, server)
     channel_service_pb2_grpc.add_ChannelServiceServicer_to_server(servicers.channel, server)
@@ -92,8 +94,13 @@ def _grpcio_server(settings: Settings, interceptor: CallInterceptor) -> grpc.aio
     )
 
 
-def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wire.Server:
+def _wire_server(settings: Settings, interceptor: CallInterceptor, counts: LoopCounts) -> parley_wire.Server:
     limits = settings.limits
+
+    def fault_metadata(fault: parley_wire.CallFault) -> tuple[tuple[str, bytes], ...]:
+        counts.count_call_fault(fault.cause.value, fault.code.name)
+        return wire_transport.fault_metadata(fault, request_limit_bytes=limits.request_bytes)
+
     calls = limits.streams + limits.calls_beside_streams
     return parley_wire.Server(
         parley_wire.ServerOptions(
@@ -107,7 +114,7 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor) -> parley_wir
             ),
         ),
         interceptors=[interceptor],
-        fault_metadata=partial(wire_transport.fault_metadata, request_limit_bytes=limits.request_bytes),
+        fault_metadata=fault_metadata,
     )
 
 
