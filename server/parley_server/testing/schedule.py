@@ -25,15 +25,9 @@ from parley_server.chat.separate_commits import SeparateCommits
 from parley_server.chat.slots import slot_of
 from parley_server.testing.checker import check
 from parley_server.testing.command_draws import START_MS, CommandDraws
+from parley_server.testing.faults import Faults
 from parley_server.testing.model_history import Answered, Asked, Failed, Read, Rested
-from parley_server.testing.model_store import (
-    Call,
-    ModelStore,
-    NodeClock,
-    NodeFanout,
-    NodeLog,
-    NodeProjections,
-)
+from parley_server.testing.node_ports import NodeClock, NodeFanout, NodeLog, NodeProjections
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,6 +35,7 @@ if TYPE_CHECKING:
 
     from parley_server.testing.checker import Violation
     from parley_server.testing.model_history import Step
+    from parley_server.testing.model_store import Call, ModelStore
 
 # Small enough that every path runs: ids are forgotten, batches end, activation reads several pages.
 LIMITS = OwnerLimits(
@@ -59,32 +54,6 @@ LIMITS = OwnerLimits(
 _STEPS_LIMIT = 4000
 
 MakeOwner = Callable[[str, OwnerPorts, OwnerLimits], ChannelOwner]
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """How often what goes wrong, each per step or per call."""
-
-    fail_before: float = 0.0
-    fail_after: float = 0.0
-    lands_late: float = 0.0
-    crash: float = 0.0
-    sleep: float = 0.0
-    delay_answer: float = 0.0
-    clock: float = 0.0
-
-    @classmethod
-    def drawn(cls, choices: random.Random) -> Faults:
-        """Some mixture, from none to plenty."""
-        return cls(
-            fail_before=choices.choice((0.0, 0.03, 0.15)),
-            fail_after=choices.choice((0.0, 0.03, 0.15)),
-            lands_late=choices.choice((0.0, 0.5, 1.0)),
-            crash=choices.choice((0.0, 0.01, 0.03)),
-            sleep=choices.choice((0.0, 0.02, 0.05)),
-            delay_answer=choices.choice((0.0, 0.2, 0.5)),
-            clock=choices.choice((0.0, 0.02, 0.05)),
-        )
 
 
 class EverybodyExists:
@@ -165,7 +134,7 @@ class Schedule:
             self._ask_something()
         elif roll < 0.22:
             self._read_something()
-        elif roll < 0.26 and self._late:
+        elif roll < 0.22 + faults.land and self._late:
             self._land(self._late.pop(choices.randrange(len(self._late))))
         else:
             ready = [node for node in self._nodes if node.call and node.awake_at <= self._step]
