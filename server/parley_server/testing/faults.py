@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Faults:
     """How often what goes wrong, each per step or per call.
 
-    `land`: one of the writes that were given up takes effect.
+    `land`: one of the writes that were given up takes effect. `lose_append`: as `fail_before`, for appends,
+    which are few among the calls.
     """
 
     fail_before: float = 0.0
@@ -24,6 +25,7 @@ class Faults:
     delay_answer: float = 0.0
     clock: float = 0.0
     land: float = 0.0
+    lose_append: float = 0.0
 
     @classmethod
     def drawn(cls, choices: random.Random) -> Faults:
@@ -38,4 +40,5 @@ class Faults:
             clock=choices.choice((0.0, 0.02, 0.05)),
             # Soon enough to come between a look at the log and the next, or after much else.
             land=choices.choice((0.02, 0.04, 0.2)),
+            lose_append=choices.choice((0.0, 0.1, 0.4)),
         )

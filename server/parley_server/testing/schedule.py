@@ -148,7 +148,8 @@ class Schedule:
         assert call is not None
         roll = self._choices.random()
         if not call.performed:
-            if roll < faults.fail_before:
+            lose = faults.lose_append if call.name == "append" else 0.0
+            if roll < max(faults.fail_before, lose):
                 if call.writes and self._choices.random() < faults.lands_late:
                     self._late.append(call)
                 self._answer(node, call.failure())
