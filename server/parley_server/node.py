@@ -67,7 +67,6 @@ from parley_server.chat.direct_blocks import DirectBlocks
 from parley_server.chat.erasure import Eraser
 from parley_server.chat.export import ChatExport
 from parley_server.chat.fanout import Fanout
-from parley_server.chat.forgetting import keep_forgetting
 from parley_server.chat.heads import Heads
 from parley_server.chat.history import History
 from parley_server.chat.hub import Hub
@@ -85,7 +84,6 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 ERASE_EVERY_SECONDS = 60.0
-FORGET_EVERY_SECONDS = 60.0
 
 DATA_UNUSABLE: tuple[type[Exception], ...] = (
     DatabaseTooNew,
@@ -302,7 +300,6 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
                 health.keep_checking(),
                 account_service.deletions.run(),
                 eraser.keep_sweeping(every_seconds=ERASE_EVERY_SECONDS),
-                keep_forgetting(projections, clock, every_seconds=FORGET_EVERY_SECONDS),
             )
         )
         address = _bound_address(settings.listen, port)

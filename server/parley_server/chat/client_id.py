@@ -19,14 +19,9 @@ def time_of(client_id: str) -> int:
     return int(client_id[:8] + client_id[9:13], 16)
 
 
-def is_dated(client_id: str) -> bool:
-    """Whether the id is well-formed and so has a time."""
-    return _UUID7.fullmatch(client_id) is not None
-
-
 def check(field: str, client_id: str, now_ms: int) -> Refusal | None:
     """None if the id may be used now, else why not: malformed, too far ahead, or expired."""
-    if not is_dated(client_id):
+    if not _UUID7.fullmatch(client_id):
         return invalid_field(
             field, "must be a UUIDv7 in lower-case text, such as 01890a5d-ac96-774b-bcce-b302099a8057"
         )

@@ -235,14 +235,3 @@ class Projections(Protocol):
     async def seqs_of(self, channel_id: str, actor_id: str, client_message_id: str) -> tuple[int, ...]:
         """Seqs that may carry this client id: candidates, to be checked against the log. A handful."""
         ...
-
-
-class ForgettableIds(Protocol):
-    """The client ids of Projections, as whoever lets go of the oldest sees them."""
-
-    async def forget_ids(self, *, before_ms: int, limit: int) -> int:
-        """Forget ids whose own time is before `before_ms`, the oldest first, at most `limit`: `seqs_of` finds
-        them no more. Returns how many went; fewer than `limit` when none is left. Ids that are no UUIDv7 may
-        stay or go. Raises StoreUnavailable, also when others have more to write than there is room for.
-        """
-        ...

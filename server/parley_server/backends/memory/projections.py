@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from parley_server.backends.projected import Held, Needed, derive, needed, pending, usable
 from parley_server.backends.projected_messages import REACTING_USERS_SHOWN, EmojiRow, MessageRow
-from parley_server.chat.client_id import is_dated, time_of
 from parley_server.chat.event import ChannelKind
 from parley_server.chat.membership import after_end
 from parley_server.ports.projections import (
@@ -169,18 +168,6 @@ class MemoryProjections:
     async def seqs_of(self, channel_id: str, actor_id: str, client_message_id: str) -> tuple[int, ...]:
         """See Projections."""
         return self._channel(channel_id).client_ids.get((actor_id, client_message_id), ())
-
-    async def forget_ids(self, *, before_ms: int, limit: int) -> int:
-        """See ForgettableIds."""
-        old = sorted(
-            (time_of(client_id), channel_id, (actor_id, client_id))
-            for channel_id, channel in self._channels.items()
-            for actor_id, client_id in channel.client_ids
-            if is_dated(client_id) and time_of(client_id) < before_ms
-        )[:limit]
-        for _, channel_id, key in old:
-            del self._channels[channel_id].client_ids[key]
-        return len(old)
 
     def _channel(self, channel_id: str) -> _Channel:
         """The channel; an empty one, which nobody keeps, where there is none."""

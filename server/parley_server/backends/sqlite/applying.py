@@ -44,11 +44,6 @@ def client_id_key(channel_id: str, actor_id: str, client_message_id: str) -> byt
     return time + blake2b(text, digest_size=16 - len(time)).digest()
 
 
-def client_id_key_of_time(time_ms: int) -> bytes:
-    """Not greater than the keys of ids made at `time_ms` or later, and greater than those of earlier ids."""
-    return max(0, time_ms).to_bytes(6, "big")
-
-
 _MOVE_HEADS: Final = RowsStatement(
     "UPDATE projected_head SET watermark = v.column2, message_no = v.column3, "
     "last_activity_ms = max(last_activity_ms, v.column4), last_message_seq = v.column5 FROM (VALUES ",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from parley_server.backends.sqlite.applying import client_id_key_of_time
 from parley_server.backends.sqlite.channel_keys import KEY_OF, LARGEST_SEQ, SEQ_BITS
 from parley_server.backends.sqlite.schema import PROJECTED_TABLES
 from parley_server.backends.sqlite.writer import Write
@@ -39,23 +38,6 @@ class ErasureDoneWrite(Write[tuple[str, int], bool]):
             return False
         connection.execute("DELETE FROM erasure_due WHERE channel_id = ? AND seq = ?", (channel_id, seq))
         return True
-
-
-class ForgetIdsWrite(Write[tuple[int, int], int]):
-    """Drops the oldest client ids of before a time, some with each request: their keys begin with it."""
-
-    durable = False
-
-    def run(self, connection: apsw.Connection, requests: Sequence[tuple[int, int]]) -> list[int | Exception]:
-        return [self._forget(connection, *request) for request in requests]
-
-    def _forget(self, connection: apsw.Connection, before_ms: int, limit: int) -> int:
-        connection.execute(
-            "DELETE FROM client_id WHERE (key, seq) IN "
-            "(SELECT key, seq FROM client_id WHERE key < ? ORDER BY key, seq LIMIT ?)",
-            (client_id_key_of_time(before_ms), limit),
-        )
-        return connection.changes()
 
 
 class ClearWrite(Write[None, None]):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from parley_server.backends.sqlite import channel_rows, message_rows
 from parley_server.backends.sqlite.applying import ApplyWrite, client_id_key
-from parley_server.backends.sqlite.dropping import ClearWrite, ErasureDoneWrite, ForgetIdsWrite
+from parley_server.backends.sqlite.dropping import ClearWrite, ErasureDoneWrite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     )
 
 
-# Neighbours on few pages: far less than so many messages.
-_FORGETTING_COUNTS_AS_ROWS: Final = 64
-
-
 class SqliteProjections:
     """Projections in one file. No row is written per member and message: a channel's head stands in one
     row, and an inbox joins and sorts when it is read.
@@ -39,7 +35,6 @@ class SqliteProjections:
         self._database = database
         self.apply_write = ApplyWrite()
         self._erasure_done = ErasureDoneWrite()
-        self._forget_ids = ForgetIdsWrite()
         self._clear = ClearWrite(self.apply_write)
 
     async def apply(self, channel_id: str, events: Sequence[Event]) -> None:
@@ -123,12 +118,6 @@ class SqliteProjections:
         """See Projections."""
         key = client_id_key(channel_id, actor_id, client_message_id)
         return await self._database.read(channel_rows.seqs_of, key)
-
-    async def forget_ids(self, *, before_ms: int, limit: int) -> int:
-        """See ForgettableIds."""
-        return await self._database.write(
-            self._forget_ids, (before_ms, limit), rows=_FORGETTING_COUNTS_AS_ROWS, sheddable=True
-        )
 
     async def behind(self, *, limit: int) -> tuple[str, ...]:
         """Channels whose log goes on after their watermark, at most `limit`.
