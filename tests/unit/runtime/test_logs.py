@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from parley_runtime.logs import EventLogger, configure_logs, get_logger
 
@@ -43,13 +48,16 @@ def logger() -> EventLogger:
         {"Authorization": f"Bearer {SECRET}"},
         {"request": {"headers": {"authorization": SECRET}}},
         {"requests": [{"password": SECRET}]},
+        {"requests": [[{"password": SECRET}]]},
+        {"requests": ({"x": 1}, [({"token": SECRET},)])},
+        {"headers": {b"authorization": SECRET}},
         {"text": SECRET},
     ],
 )
 def test_secrets_are_hidden(
     capsys: pytest.CaptureFixture[str], form: Literal["json", "text"], fields: dict[str, Any]
 ) -> None:
-    """Whoever logs them, however deep. Hiding the outermost names only fails two lines."""
+    """Whoever logs them, however deep. Hiding the outermost names only fails five lines."""
     configure_logs("info", form)
     logger().info("tried", **fields)
     written = capsys.readouterr().err
@@ -142,3 +150,157 @@ def test_an_exception_brings_its_traceback(capsys: pytest.CaptureFixture[str]) -
     assert "quiet" not in written
     assert written.splitlines()[0].endswith("[error   ] loud user_id=ann")
     assert "failed with 11 characters" in written
+
+
+class Speechless:
+    """Cannot even say what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("planted")
+
+
+class Forger:
+    """Looks like a record of its own."""
+
+    def __repr__(self) -> str:
+        return "x\n2026-11-23 03:09:15 [info    ] all is well"
+
+
+def itself() -> list[object]:
+    endless: list[object] = [{"name": "ann"}]
+    endless.append(endless)
+    return endless
+
+
+def refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.builds(object),
+    st.builds(Forger),
+    st.builds(itself),
+    st.frozensets(st.integers() | st.tuples(st.text())),
+)
+_secret_names = st.sampled_from(["password", "Token", "ACCESS_TOKEN", "authorization", "secret", "text"])
+_keys = st.one_of(st.text(), st.integers(), st.tuples(st.integers(), st.text()), st.none())
+
+
+def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(_keys, inner, max_size=4),
+        st.dictionaries(_secret_names | _secret_names.map(str.encode), st.just(SECRET) | inner, max_size=2),
+    )
+
+
+_values = st.recursive(_leaves, _nested, max_leaves=12)
+_names = st.text(min_size=1) | st.sampled_from(
+    ["level", "timestamp", "event", "exception", "field_level", "field_event", "name", "msg", "self", "\n"]
+)
+_fields = st.dictionaries(_names.filter(lambda name: name != "exc_info"), _values, max_size=4)
+_secrets = st.dictionaries(_secret_names, st.just(SECRET) | st.just([{"x": SECRET}]), max_size=2)
+
+
+def written(form: Literal["json", "text"], event: str, fields: dict[str, Any]) -> str:
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+        configure_logs("info", form)
+        logger().info(event, **fields)
+    return stderr.getvalue()
+
+
+@given(_fields, _secrets, st.text())
+@example({"list": [[{"secret": SECRET}]]}, {}, "")
+@example({"tuple": ({"x": 1}, [({"secret": SECRET},)])}, {}, "")
+@example({"bytes": {b"secret": SECRET}}, {}, "")
+@example({"map": MappingProxyType({"secret": SECRET})}, {}, "")
+@example({"key": {(1, 2): 3}, "set": {1}}, {}, "")
+@example({"none": float("nan"), "endless": float("inf")}, {}, "")
+@example({"level": 1, "field_level": 2, "event": 3}, {}, "")
+@example({"itself": itself()}, {}, "")
+def test_whatever_is_logged_is_one_record_without_secrets(
+    fields: dict[str, Any], secrets: dict[str, Any], event: str
+) -> None:
+    """Fields of any name and any kind: one line that parses, which says what happened, when, how bad it is,
+    and loses no field.
+
+    Planted: only lists that hold mappings themselves looked into; keys left as they are; keys written by
+    `repr` only; what JSON does not know left to the writer; numbers that are none written as they are; fields
+    written over what every line says; without an end to what holds itself.
+    """
+    text = written("json", event, fields | secrets)
+    assert text.endswith("\n")
+    (line,) = text[:-1].split("\n")
+    said = json.loads(line, parse_constant=refuse)
+    assert (said["event"], said["level"]) == (event, "info")
+    assert said["timestamp"].endswith("Z")
+    assert len(said) == 3 + len(fields | secrets)
+    assert SECRET not in text
+
+
+@given(_fields, _secrets, st.text())
+@example({"forger": Forger(), "list": [Forger()]}, {}, "")
+@example({"a\nb": 1}, {}, "")
+@example({}, {}, "a\nb\x1b[2J\u2028c")
+@example({"itself": itself(), "list": [[{"secret": SECRET}]]}, {}, "")
+def test_whatever_is_logged_is_one_line_for_people(
+    fields: dict[str, Any], secrets: dict[str, Any], event: str
+) -> None:
+    """By anybody's idea of a line, and nothing that steers a terminal.
+
+    Planted: the event written as it is; the names; what an object says of itself.
+    """
+    text = written("text", event, fields | secrets)
+    assert text.endswith("\n")
+    assert text[:-1].isprintable()
+    assert " [info    ] " in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_what_cannot_be_written_costs_no_line(form: Literal["json", "text"]) -> None:
+    """An object that fails when it is asked what it is, as a value or as a key, and an integer of too
+    many digits for Python. Planted: such errors let through; large integers left to the writer.
+    """
+    for value in (Speechless(), [{Speechless(): 1}], -(10**5000)):
+        text = written(form, "tried", {"value": value, "name": "ann"})
+        assert "tried" in text
+        assert "ann" in text
+        assert ("<int>" if isinstance(value, int) else "<Speechless>") in text
+        assert "Traceback" not in text
+
+
+def test_another_librarys_record_is_one_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its text may hold what a client sent. Only a traceback has lines of its own.
+
+    Planted: the text written as it is.
+    """
+    configure_logs("info", "text")
+    logging.getLogger("other").warning("bad\n2026-11-23 03:09:15 [info    ] all is %s\x1b[2J", "well\u2028")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(r"[warning ] bad\n2026-11-23 03:09:15 [info    ] all is well\u2028\x1b[2J")
+
+
+def test_a_field_does_not_replace_what_every_line_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is kept under another name. Planted: written over it; dropped."""
+    configure_logs("info", "json")
+    fields: dict[str, Any] = {"level": "7", "timestamp": 0, "event": "theirs", "field_level": 8}
+    logger().info("ours", **fields)
+    said = json.loads(capsys.readouterr().err)
+    assert (said["event"], said["level"]) == ("ours", "info")
+    assert (said["field_event"], said["field_timestamp"]) == ("theirs", 0)
+    assert (said["field_level"], said["field_field_level"]) == ("7", 8)
+
+
+def test_a_foreign_record_may_have_fields_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Other libraries may call something so, too. Planted: taken for ours; the line was lost."""
+    configure_logs("info", "json")
+    logging.getLogger("other").warning("loud", extra={"fields": ["a", "b"]})
+    assert json.loads(capsys.readouterr().err)["fields"] == ["a", "b"]
