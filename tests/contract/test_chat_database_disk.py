@@ -125,9 +125,12 @@ async def test_a_full_disk_refuses_and_nothing_is_written(tmp_path: Path, disk: 
 
 
 async def test_an_append_whose_sync_failed_is_unknown_until_it_is_settled(
-    tmp_path: Path, disk: FailingDisk
+    tmp_path: Path, disk: FailingDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Caught when every failure was answered NotWritten: the files, as they were then, held the rows."""
+    """Caught when every failure was answered NotWritten: the files, as they were then, held the rows.
+
+    The log says that it may be. Planted: said beside the fields, where no line shows it.
+    """
     database = await ChatDatabase.open(tmp_path / "chat.db")
     log = SqliteMessageLog(database)
     try:
@@ -136,6 +139,8 @@ async def test_an_append_whose_sync_failed_is_unknown_until_it_is_settled(
         result = await log.append("a", 1, rows(2, 2), batch_id(2))
         assert isinstance(result, Unknown)
         assert not isinstance(result, NotWritten)
+        (record,) = caplog.records
+        assert vars(record)["fields"] == {"may_be_written": True}
         (tmp_path / "killed").mkdir()
         for suffix in ("", "-wal"):
             shutil.copy(tmp_path / f"chat.db{suffix}", tmp_path / "killed" / f"chat.db{suffix}")

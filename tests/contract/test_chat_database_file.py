@@ -117,3 +117,26 @@ async def test_files_that_were_open_to_others_are_closed_to_them(tmp_path: Path)
 async def test_a_folder_that_is_not_there_is_the_store_being_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="cannot be opened"):
         await ChatDatabase.open(tmp_path / "missing" / "chat.db")
+
+
+async def test_a_mode_that_cannot_be_changed_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a disk that knows none: the node serves, and its operator is told which file is open to whom.
+
+    Planted: no word; an error that ends the start.
+    """
+    path = tmp_path / "chat.db"
+    await (await written(path)).close()
+    path.chmod(0o644)
+
+    def refuse(path: str, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "chmod", refuse)
+        await (await ChatDatabase.open(path)).close()
+    told = {record.getMessage(): record.levelname for record in caplog.records}
+    assert told == {"a file stays open to other users": "WARNING"}
+    error = "Operation not permitted"
+    assert vars(caplog.records[0])["fields"] == {"path": str(path), "mode": "0644", "error": error}

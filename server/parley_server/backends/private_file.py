@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 
-logger = logging.getLogger(__name__)
+from parley_runtime.logs import get_logger
+
+log = get_logger(__name__)
 
 _BESIDE = ("", "-wal", "-shm", "-journal")
 
@@ -42,6 +43,9 @@ def tighten(path: str) -> None:
             try:
                 os.chmod(path + beside, mode & 0o700)
             except OSError as error:
-                logger.warning(
-                    "%s stays open to other users (mode %04o): %s", path + beside, mode, error.strerror
+                log.warning(
+                    "a file stays open to other users",
+                    path=path + beside,
+                    mode=f"{mode:04o}",
+                    error=error.strerror,
                 )

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import queue
 import threading
 from abc import ABC, abstractmethod
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import apsw
 
+from parley_runtime.logs import get_logger
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DURABLE: Final = "FULL"
 """`synchronous` for a transaction that somebody must be able to rely on: the log is synced before COMMIT
@@ -283,7 +283,7 @@ class Writer:
                 return [(job, error) for job in batch]
             cause = f"{type(error).__name__}: {error}"
             open_end = committing and not isinstance(error, apsw.FullError)
-            logger.exception("a transaction of chat.db failed", extra={"may_be_written": open_end})
+            log.exception("a transaction of chat.db failed", may_be_written=open_end)
             return [(job, job.write.failed(job.request, cause, may_be_written=open_end)) for job in batch]
         self._lazy_commits = not durable
         return answers
@@ -293,7 +293,7 @@ class Writer:
             self._set_synchronous(connection, DURABLE)
             return job.write.run(connection, [job.request])[0]
         except apsw.Error as error:
-            logger.exception("work on chat.db between transactions failed")
+            log.exception("work on chat.db between transactions failed")
             return job.write.failed(job.request, f"{type(error).__name__}: {error}", may_be_written=False)
         except Exception as error:
             return error
@@ -319,7 +319,7 @@ class Writer:
             version = connection.pragma("user_version")
             connection.execute(f"PRAGMA user_version = {version}", can_cache=False)
         except apsw.Error:
-            logger.exception("syncing chat.db failed")
+            log.exception("syncing chat.db failed")
 
     def _wal_grew(self, connection: apsw.Connection, database: str, pages: int) -> int:
         self._wal_pages = pages
@@ -331,7 +331,7 @@ class Writer:
         try:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error:
-            logger.exception("a checkpoint of chat.db failed; it is tried again later")
+            log.exception("a checkpoint of chat.db failed; it is tried again later")
 
 
 _STORE_FAILED: Final = (
