@@ -56,6 +56,7 @@ from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.positions import SqlitePositions
 from parley_server.backends.sqlite.projections import SqliteProjections
 from parley_server.backends.sqlite.rebuild import catch_up_all
+from parley_server.background import background
 from parley_server.chat.account_end import AccountEnd
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.administration import Administration
@@ -78,7 +79,7 @@ from parley_server.chat.owners import Owners
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 log = get_logger(__name__)
@@ -293,18 +294,21 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
         )
         port = add_port(server, settings.listen, settings.tls)
         await server.start()
-        metrics_address = await _serve_metrics(stack, settings.metrics_listen, metrics)
-        await stack.enter_async_context(
-            _running(
-                sessions.sweep(),
-                health.keep_checking(),
-                account_service.deletions.run(),
-                eraser.keep_sweeping(every_seconds=ERASE_EVERY_SECONDS),
-            )
-        )
-        address = _bound_address(settings.listen, port)
-        log.info("node serves", node=node_id, address=address, metrics=metrics_address, data=str(folder.path))
+        # From here on it takes calls: however this ends, they end before the stores close.
         try:
+            metrics_address = await _serve_metrics(stack, settings.metrics_listen, metrics)
+            await stack.enter_async_context(
+                background(
+                    stream_sweep=sessions.sweep(),
+                    health_checks=health.keep_checking(),
+                    account_deletions=account_service.deletions.run(),
+                    erasures=eraser.keep_sweeping(every_seconds=ERASE_EVERY_SECONDS),
+                )
+            )
+            address = _bound_address(settings.listen, port)
+            log.info(
+                "node serves", node=node_id, address=address, metrics=metrics_address, data=str(folder.path)
+            )
             yield RunningNode(node_id, address, metrics_address, folder.path, operator_token_file)
         finally:
             started = time.monotonic()
@@ -318,17 +322,6 @@ async def open_node(settings: Settings, clock: Clock | None = None) -> AsyncIter
 def _bound_address(listen: str, port: int) -> str:
     # gRPC says that the port of a unix socket is 1.
     return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
-
-
-@asynccontextmanager
-async def _running(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(part) for part in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _serve_metrics(stack: AsyncExitStack, listen: str, metrics: Metrics) -> str:

@@ -162,12 +162,21 @@ class Sessions:
                 stream.leave(farewell, 0.0)
 
     async def sweep(self) -> None:
-        """End streams whose lease or token has run out, once a second, until cancelled."""
+        """End streams whose lease or token has run out, once a second, until cancelled.
+
+        A stream that fails here is logged and looked at again the next time; the others do not notice.
+        """
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now_ms = self._clock.now_ms()
             for stream in tuple(self._open):
-                stream.tick(now_ms)
+                self._tick(stream, now_ms)
+
+    def _tick(self, stream: OpenStream, now_ms: int) -> None:
+        try:
+            stream.tick(now_ms)
+        except Exception:
+            log.exception("a stream was not swept", user_id=stream.caller.user_id if stream.caller else "")
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more streams, tell each client when to come back, and wait until they are gone, at most the

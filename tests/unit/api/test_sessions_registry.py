@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from parley_runtime.settings import Sessions as SessionSettings
+from parley_server.api import sessions as sessions_module
 from parley_server.api.sessions import Sessions
 from parley_server.testing.manual_clock import ManualClock
 
 if TYPE_CHECKING:
+    import pytest
+
     from parley_server.chat.farewell import Farewell
 
 
@@ -23,6 +27,8 @@ class Stream:
         self.live = live
         self.lagged = 0
         self.left: list[float] = []
+        self.swept = asyncio.Event()
+        self.broken = False
         sessions.admit(self, "ann")
         self.hold(waiting)
 
@@ -43,7 +49,9 @@ class Stream:
         raise AssertionError
 
     def tick(self, now_ms: int) -> None:
-        raise AssertionError
+        self.swept.set()
+        if self.broken:
+            raise RuntimeError("planted")
 
     def leave(self, farewell: Farewell, reconnect_after_seconds: float) -> None:
         self.left.append(reconnect_after_seconds)
@@ -95,3 +103,28 @@ async def test_each_client_gets_a_moment_of_its_own() -> None:
     streams = [Stream(sessions, 0) for _ in range(3)]
     await sessions.stop(1.0)
     assert sorted(moment for stream in streams for moment in stream.left) == [0.0, 0.0075, 0.999 * 0.015]
+
+
+async def test_a_stream_that_cannot_be_swept_is_the_only_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else no lease and no token of the whole node would end any more. It is logged, and looked at again.
+
+    Planted: no guard; what raised left out of the log.
+    """
+    monkeypatch.setattr(sessions_module, "SWEEP_SECONDS", 0.001)
+    sessions = registry(100)
+    streams = [Stream(sessions, 0) for _ in range(3)]
+    streams[1].broken = True
+    sweep = asyncio.create_task(sessions.sweep())
+    try:
+        async with asyncio.timeout(20):
+            for stream in streams * 2:
+                stream.swept.clear()
+                await stream.swept.wait()
+    finally:
+        sweep.cancel()
+        await asyncio.gather(sweep, return_exceptions=True)
+    assert sweep.cancelled()
+    assert {record.getMessage() for record in caplog.records} == {"a stream was not swept"}
+    assert "planted" in caplog.text
