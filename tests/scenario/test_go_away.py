@@ -130,6 +130,9 @@ async def _silent(stream: RawStream) -> float:
     started = time.monotonic()
     outcome = await stream.end()
     assert outcome.brief == LEASE_EXPIRED
+    retry = outcome.detail(error_details_pb2.RetryInfo)
+    assert retry is not None
+    assert retry.retry_delay.ToNanoseconds() == 0
     go_away = stream.frames[-1].controls[-1].go_away
     assert (go_away.reason, go_away.resumable) == (stream_pb2.GO_AWAY_REASON_LEASE_EXPIRED, True)
     return time.monotonic() - started
@@ -140,7 +143,7 @@ async def test_the_lease_is_that_of_what_the_client_said_last(client: RawClient)
     keeps which. Each silent stream ends with LEASE_EXPIRED after its own lease, not before.
 
     Planted once: Hello's foreground passed over; what began in the background ended early. And a pong that
-    brings into the foreground.
+    brings into the foreground. And RetryInfo for NODE_STOPPING only, which made the others wait a second.
     """
     phone = await client.sign_up()
     front, back = (
