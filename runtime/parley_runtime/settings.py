@@ -170,7 +170,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     node_id: str = ""
     """Names this node to clients. Empty: the host's name."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From which level on this node's events are logged. Of libraries' only warnings and errors are."""
     log_format: Literal["json", "text"] = "json"
+    """One JSON object per line, or text for people."""
     stop_grace_seconds: float = 1.5
     """How long calls in flight may take to finish after SIGTERM or Ctrl-C."""
     limits: Limits = Limits()
