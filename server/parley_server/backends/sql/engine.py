@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 THREADS = 4
-"""That use one engine at a time, each with a connection of its own."""
+"""That use one engine at a time, each with a connection of its own: in all, those that read and those that
+write."""
 
 BUSY_TIMEOUT_MS = 5000
 _PRAGMAS = (

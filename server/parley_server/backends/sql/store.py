@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from concurrent.futures import ThreadPoolExecutor
+import sqlite3
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import select
@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from parley_server.backends.sql.engine import THREADS, open_engine, shown_url
 from parley_server.backends.sql.migrate import migrate
 from parley_server.backends.sql.schema import users
+from parley_server.backends.sql.threads import Threads
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 IDS_PER_STATEMENT = 500
 """Below the number of parameters that any SQLite or PostgreSQL driver takes in one statement."""
-
-WAITING_LIMIT = 4096
-"""Calls that wait for a thread. One more finds the store unavailable."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -43,14 +41,13 @@ class SqlStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writer = engine.execution_options(parley_write=True)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="parley-sql")
-        self._waiting = 0
-        # SQLite takes one writer at a time and makes others wait by polling: queueing here is fair and quick.
-        serial = engine.dialect.name == "sqlite"
-        self._writing: contextlib.AbstractAsyncContextManager[Any] = (
-            asyncio.Lock() if serial else contextlib.nullcontext()
-        )
-        self._closed = False
+        if engine.dialect.name == "sqlite":
+            # It takes one writer at a time and makes others wait by polling. Queueing for the only thread
+            # that writes is fair and quick, and the next one's turn comes when this one's transaction has
+            # ended, whatever became of the caller.
+            self._readers, self._writers = Threads(THREADS - 1), Threads(1)
+        else:
+            self._readers = self._writers = Threads(THREADS)
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -65,8 +62,11 @@ class SqlStore:
             raise StoreUnavailable(f"{shown_url(url)} cannot be opened: {_cause(error)}") from error
 
     async def close(self) -> None:
-        """Finish what was begun and close all connections. Every later call raises StoreUnavailable."""
-        self._closed = True
+        """Finish the calls that were made and close all connections. Every later one raises
+        StoreUnavailable.
+        """
+        self._readers.refuse()
+        self._writers.refuse()
         await asyncio.to_thread(self._close)
 
     async def ping(self) -> None:
@@ -79,8 +79,8 @@ class SqlStore:
         what is unused of it, whatever `secure_delete` says. The write-ahead log has older copies of pages.
         """
         if self._engine.dialect.name == "sqlite":
-            async with self._writing:
-                await self._on_thread(self._write_file_anew)
+            with _unavailable():
+                await self._writers.run(self._write_file_anew)
 
     async def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         return await self._reading(lambda connection: connection.execute(query).all())
@@ -92,7 +92,8 @@ class SqlStore:
             with self._engine.connect() as connection:
                 return work(connection)
 
-        return await self._on_thread(read)
+        with _unavailable():
+            return await self._readers.run(read)
 
     async def _transaction(self, work: Callable[[Connection], Result]) -> Result:
         """The result of `work`, on a thread, in a transaction that is committed, durably, on return. If
@@ -103,33 +104,12 @@ class SqlStore:
             with self._writer.begin() as connection:
                 return work(connection)
 
-        async with self._writing:
-            return await self._on_thread(write)
-
-    async def _on_thread(self, work: Callable[[], Result]) -> Result:
-        if self._closed:
-            raise StoreUnavailable("the accounts are closed")
-        if self._waiting >= WAITING_LIMIT:
-            raise StoreUnavailable(f"{self._waiting} calls wait for the accounts")
-        self._waiting += 1
-        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        done.add_done_callback(self._was_done)
         with _unavailable():
-            try:
-                return await asyncio.shield(done)
-            except asyncio.CancelledError:
-                # A thread is not interrupted: who writes next must not come upon its transaction.
-                await asyncio.wait([done])
-                raise
-
-    def _was_done(self, done: asyncio.Future[Any]) -> None:
-        self._waiting -= 1
-        if not done.cancelled():
-            # Looked at in any case, or asyncio reports a failure that nobody looked at.
-            done.exception()
+            return await self._writers.run(write)
 
     def _close(self) -> None:
-        self._threads.shutdown()
+        self._readers.join()
+        self._writers.join()
         self._engine.dispose()
 
     def _write_file_anew(self) -> None:
@@ -162,7 +142,8 @@ def _unavailable() -> Iterator[None]:
         yield
     except (IntegrityError, ProgrammingError, DataError, NotSupportedError):
         raise
-    except (DBAPIError, PoolTimeoutError, OSError) as error:
+    except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error) as error:
+        # The last is of statements that SQLAlchemy does not see, such as VACUUM.
         raise StoreUnavailable(f"the accounts cannot be reached: {_cause(error)}") from error
 
 
