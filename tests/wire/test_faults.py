@@ -17,12 +17,16 @@ from parley_server.testing.node_process import NodeProcess
 from parley_server.testing.raw_client import Outcome, RawClient, outcome_of, reason_of
 from parley_server.testing.raw_client import message as message_to
 from parley_server.transport import wire as wire_transport
+from parley_wire import frames
+from parley_wire.errors import ErrorCode
 from parley_wire.limits import Limits
 from parley_wire.options import ServerOptions
+from parley_wire.settings import INITIAL_WINDOW_SIZE
 from parley_wire.testing.echo_client import unary_of
 from parley_wire.testing.echo_service import SERVICE, EchoService
 from parley_wire.testing.eventually import until
 from parley_wire.testing.peer import message
+from parley_wire.testing.raw_handlers import Mirror
 from parley_wire.testing.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
@@ -33,11 +37,20 @@ KIB = 1024
 
 
 class World:
-    """A server with low limits that tells of faults as a node does, its service, and a client of grpcio."""
+    """A server with low limits that tells of faults as a node does, what it told, its service, and a client
+    of grpcio.
+    """
 
-    def __init__(self, server: parley_wire.Server, service: EchoService, port: int) -> None:
+    def __init__(
+        self,
+        server: parley_wire.Server,
+        service: EchoService,
+        port: int,
+        faults: list[parley_wire.CallFault],
+    ) -> None:
         self.server = server
         self.service = service
+        self.faults = faults
         self.address = f"127.0.0.1:{port}"
         self.channel = grpc.aio.insecure_channel(self.address)
 
@@ -50,17 +63,33 @@ async def world() -> AsyncIterator[World]:
         concurrent_calls=2,
         limits=Limits(header_list_bytes=2000),
     )
+    faults: list[parley_wire.CallFault] = []
     server = parley_wire.Server(
-        options, fault_metadata=partial(wire_transport.fault_metadata, request_limit_bytes=64 * KIB)
+        options,
+        fault_metadata=partial(wire_transport.fault_metadata, request_limit_bytes=64 * KIB),
+        on_fault=faults.append,
     )
     service = EchoService()
     service.add_to(server)
+    server.add_registered_method_handlers(
+        SERVICE, {"Raw": parley_wire.RawMethod(Chatty, request_streaming=True)}
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    world = World(server, service, port)
+    world = World(server, service, port, faults)
     yield world
     await world.channel.close()
     await server.stop(0)
+
+
+class Chatty(Mirror):
+    """Answers "much" with more than a window takes, and "end" with its end."""
+
+    def received(self, message: bytes) -> None:
+        if message == b"end":
+            self._call.close(grpc.StatusCode.OK)
+        else:
+            self._call.send(b"x" * 100 * KIB if message == b"much" else message)
 
 
 async def told(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, bool]:
@@ -147,6 +176,62 @@ async def test_a_request_that_is_broken(world: World) -> None:
         trailers = (await peer.trailers(1)).payload
     assert b"grpc-status\x0213" in trailers
     assert b"grpc-status-details-bin" in trailers
+
+
+async def test_each_fault_is_told_once(world: World) -> None:
+    """The owner hears of each call that ends below its handler, with the fault that ended it: refused, too
+    large, of a method that nobody serves. Planted: told by each attempt to end a call, as the metadata was
+    asked for, the raw call counted twice.
+    """
+    missing: Any = world.channel.unary_unary("/no/method")
+    await told(missing(b""))
+    await told(unary_of(world.channel)(b"x" * 65 * KIB))
+    async with SocketPeer(world.address) as peer:
+        peer.shake_hands(((INITIAL_WINDOW_SIZE, 1000),))
+        peer.request(1, "Raw")
+        peer.body(1, message(b"much"))
+        # Refused behind data that the client does not take: its end waits.
+        peer.body(1, message(b"x" * 65 * KIB)[:5])
+        await until(lambda: len(world.faults) == 3)
+        await world.server.stop(0)
+    assert [fault.cause for fault in world.faults] == [
+        parley_wire.FaultCause.OTHER,
+        parley_wire.FaultCause.MESSAGE_TOO_LARGE,
+        parley_wire.FaultCause.MESSAGE_TOO_LARGE,
+    ]
+
+
+async def test_no_fault_where_somebody_else_ended_the_call(world: World) -> None:
+    """The client cut it in the same read as it broke it, or its handler has closed it and the end waits for
+    the client when the server stops. Planted: both were told.
+    """
+    async with SocketPeer(world.address) as peer:
+        peer.shake_hands(((INITIAL_WINDOW_SIZE, 1000),))
+        await peer.until(frames.SETTINGS)
+        for stream_id, method in ((1, "Raw"), (3, "Both")):
+            peer.request(stream_id, method)
+            await until(lambda: world.server.calls == 1)
+            # In one piece, so that the server reads it at once.
+            broken = frames.frame(frames.DATA, 0, stream_id, message(b"x" * 65 * KIB)[:5])
+            peer.write(broken + frames.rst_stream(stream_id, ErrorCode.CANCEL))
+            await until(lambda: world.server.calls == 0)
+        peer.request(5, "Raw")
+        peer.body(5, message(b"much") + message(b"end"))
+        await peer.until(frames.DATA, 5)
+        await world.server.stop(0)
+    assert world.faults == []
+
+
+async def test_a_fault_behind_data_that_waits(world: World) -> None:
+    """A servicer's call is reset then, and its owner hears of it. Planted: not told."""
+    async with SocketPeer(world.address) as peer:
+        peer.shake_hands(((INITIAL_WINDOW_SIZE, 0),))
+        peer.request(1, "Both")
+        peer.body(1, message(b"hi"))
+        await until(lambda: any(c.core.sender.queued_bytes for c in world.server._connections))
+        peer.body(1, message(b"x" * 65 * KIB)[:5])
+        assert (await peer.until(frames.RST_STREAM, 1)).code == ErrorCode.CANCEL
+    assert [fault.cause for fault in world.faults] == [parley_wire.FaultCause.MESSAGE_TOO_LARGE]
 
 
 async def test_a_parley_node(tmp_path: Path) -> None:

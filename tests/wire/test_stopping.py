@@ -13,6 +13,7 @@ import pytest
 import parley_wire
 from parley_wire import frames
 from parley_wire.limits import Limits
+from parley_wire.listener import Listener
 from parley_wire.options import ServerOptions
 from parley_wire.settings import INITIAL_WINDOW_SIZE
 from parley_wire.testing.echo_service import SERVICE, EchoService
@@ -54,6 +55,108 @@ async def test_who_gives_up_waiting_does_not_stop_the_stopping(start_server: Sta
             await server.stop(0)
         assert "stream cancelled" in service.log
     assert not server.tasks and not server.calls
+
+
+async def test_stop_while_starting() -> None:
+    """`stop` comes between two listeners: it waits until both serve, and closes them. No file descriptor of
+    theirs is watched afterwards, so that whoever gets its number next can watch it. Planted: without the wait
+    the sockets were closed under their listeners, which served and stayed in the selector.
+    """
+    loop = asyncio.get_running_loop()
+    server = parley_wire.Server()
+    ports = [server.add_insecure_port("127.0.0.1:0") for _ in range(2)]
+    descriptors = [listener._socket.fileno() for listener in server._listeners]
+    starting = asyncio.create_task(server.start())
+    # Its first step, and no more.
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await server.stop(0)
+    assert starting.done()
+    await starting
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+    assert [number for number in descriptors if loop.remove_reader(number)] == []
+
+
+async def test_a_start_that_nobody_waits_for() -> None:
+    """Whoever calls `start` is cancelled: it goes on, and `stop` closes what it opened. Planted: cancelled
+    with its caller, it left a listener half started, whose descriptor was watched for good.
+    """
+    loop = asyncio.get_running_loop()
+    server = parley_wire.Server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    (listener,) = server._listeners
+    descriptor = listener._socket.fileno()
+    starting = asyncio.create_task(server.start())
+    # Its first step, and that of the start itself.
+    for _ in range(2):
+        await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    async with asyncio.timeout(10):
+        await server.stop(0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    assert not loop.remove_reader(descriptor)
+
+
+async def test_a_status_that_cannot_be_made(caplog: pytest.LogCaptureFixture) -> None:
+    """What the owner adds to a status raises, which it may not, on one connection of two: that one is closed,
+    the other is told, and `stop` ends as ever. Planted: without the guard it ended half-way, and both
+    connections, their handlers and the sweeper stayed.
+    """
+    faults: list[parley_wire.CallFault] = []
+
+    def broken_once(fault: parley_wire.CallFault) -> tuple[tuple[str, str], ...]:
+        faults.append(fault)
+        if len(faults) == 1:
+            raise LookupError("a defect")
+        return ()
+
+    server = parley_wire.Server(fault_metadata=broken_once)
+    service = EchoService()
+    service.add_to(server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with SocketPeer(address) as one, SocketPeer(address) as other:
+        for peer in (one, other):
+            peer.shake_hands()
+            peer.request(1, "Both")
+        await until(lambda: len(server.tasks) == 2)
+        async with asyncio.timeout(10):
+            await server.stop(0)
+            assert await server.wait_for_termination() is False
+            # It went well: a second one has nothing to say either.
+            await server.stop(0)
+        kinds = [[frame.kind for frame in await peer.until_closed()] for peer in (one, other)]
+    assert sorted(frames.HEADERS in heard for heard in kinds) == [False, True]
+    assert not server.tasks and not server.calls and not server._connections
+    assert server._sweeper is not None and server._sweeper.done()
+    assert "a defect" in caplog.text
+
+
+async def test_a_stop_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of ours below `stop`: who called hears of it, and nobody waits for the end for ever. Planted:
+    `wait_for_termination` hung, and the sweeper went on.
+    """
+
+    def broken(_listener: Listener) -> None:
+        raise LookupError("a defect")
+
+    server = parley_wire.Server()
+    server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(Listener, "close", broken)
+        with pytest.raises(LookupError):
+            await server.stop(0)
+    async with asyncio.timeout(10):
+        assert await server.wait_for_termination() is False
+    assert server._sweeper is not None and server._sweeper.done()
+    for listener in server._listeners:
+        listener.close()
 
 
 async def test_calls_that_come_too_late(start_server: StartServer) -> None:

@@ -207,6 +207,34 @@ async def test_a_slow_body_of_other_kinds(start_server: StartServer) -> None:
     await until(lambda: server.calls == 0)
 
 
+@pytest.mark.parametrize("cut", ["by a reset", "with the connection"])
+@pytest.mark.parametrize("method", ["Unary", "Raw", "no method"])
+async def test_a_call_that_is_cut_before_its_request(
+    start_server: StartServer, method: str, cut: str
+) -> None:
+    """Nobody waits for the request any more. Planted, for each kind of call: it was held, and a minute later
+    ended once more.
+    """
+    quiet = parley_wire.RawMethod(Quiet, request_streaming=False)
+    server, address = await start_server(
+        EchoService().add_to,
+        lambda server: server.add_registered_method_handlers(SERVICE, {"Raw": quiet}),
+    )
+    async with SocketPeer(address) as peer:
+        peer.shake_hands()
+        if method == "no method":
+            fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/")]
+            peer.write(frames.headers(1, encode(fields), end_stream=False))
+        else:
+            peer.request(1, method)
+        await until(lambda: len(server._awaited) == 1)
+        if cut == "by a reset":
+            peer.write(frames.rst_stream(1, ErrorCode.CANCEL))
+            await until(lambda: server.calls == 0)
+    await until(lambda: server.calls == 0)
+    assert not server._awaited
+
+
 async def test_a_slow_body_whose_status_cannot_be_made(caplog: pytest.LogCaptureFixture) -> None:
     """What the owner adds to a status raises, which it may not: the next slow request ends all the same.
     Planted: nobody looked after any time from then on.

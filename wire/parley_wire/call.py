@@ -121,8 +121,13 @@ class Call:
             self._connection.schedule()
 
     def _end_for(self, fault: CallFault) -> None:
-        """Send the status of a fault, with what the server's owner adds to it."""
-        self._end(fault.code, fault.details, self._connection.server.fault_metadata(fault))
+        """Send the status of a fault, with what the server's owner adds to it, and tell the owner. Nothing of
+        it if the client has cut the call.
+        """
+        if not self._stream.closed:
+            server = self._connection.server
+            self._end(fault.code, fault.details, server.fault_metadata(fault))
+            server.on_fault(fault)
 
     def _deadline_passed(self) -> None:
         raise NotImplementedError

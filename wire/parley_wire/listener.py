@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 _ACCEPT_AT_ONCE = 64
-_BREATH_SECONDS = 0.5
+BREATH_SECONDS = 0.5
+"""How long no connection is accepted when there was no file descriptor for one."""
 # What OpenSSL says of a first record that cannot be TLS.
 _NO_TLS_REASONS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST"))
 
@@ -54,17 +55,17 @@ class Listener:
             )
 
     def close(self) -> None:
-        """Accept no more; unfinished handshakes end."""
+        """Accept no more; unfinished handshakes end. Not while `start` runs."""
+        # First: while the socket is open nobody takes its place, so that this is no other server's file.
+        if self._path and _inode(self._path) == self._inode:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
         if self._accepting is not None:
             self._accepting.close()
         elif self._context is not None:
             self._server.loop.remove_reader(self._socket)
         if self._breath is not None:
             self._breath.cancel()
-        # While the socket is open nobody takes its place: another server's file is never removed.
-        if self._path and _inode(self._path) == self._inode:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
         self._socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
@@ -85,7 +86,7 @@ class Listener:
                 # No file descriptors left, most likely: others must end before it makes sense to go on.
                 log.error("cannot accept connections: %s", error)
                 loop.remove_reader(self._socket)
-                self._breath = loop.call_later(_BREATH_SECONDS, loop.add_reader, self._socket, self._accept)
+                self._breath = loop.call_later(BREATH_SECONDS, loop.add_reader, self._socket, self._accept)
                 return
             if len(self._handshakes) >= self._server.options.unfinished_handshakes:
                 accepted.close()

@@ -164,11 +164,20 @@ class RawCall(Call):
 
     def close_for(self, fault: CallFault) -> None:
         """End the call for what its client sent."""
-        self.close(fault.code, fault.details, self._connection.server.fault_metadata(fault))
+        if not self._ending:
+            self._end_for(fault)
+            self._ending = True
 
     def cancel(self, fault: CallFault) -> None:
         """End the call at once."""
-        self.close_now(fault.code, fault.details, self._connection.server.fault_metadata(fault))
+        if self._over or self._stream.closed:
+            return
+        server = self._connection.server
+        # Closed before, and what waits is not taken: its end was its handler's doing, or was told.
+        ended = self._ending
+        self.close_now(fault.code, fault.details, server.fault_metadata(fault))
+        if not ended:
+            server.on_fault(fault)
 
     def on_data(self, data: bytes, end_stream: bool) -> None:
         self._connection.core.consumed(self._stream, len(data))

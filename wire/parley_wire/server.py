@@ -47,6 +47,10 @@ def _no_metadata(_fault: CallFault) -> Metadata:
     return ()
 
 
+def _told_nobody(_fault: CallFault) -> None:
+    pass
+
+
 class Server(grpc.aio.Server):
     """A grpc.aio server. Make it inside a running loop; ports are bound when they are added.
 
@@ -61,10 +65,12 @@ class Server(grpc.aio.Server):
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         compression: grpc.Compression = grpc.Compression.NoCompression,
         fault_metadata: Callable[[CallFault], Metadata] = _no_metadata,
+        on_fault: Callable[[CallFault], None] = _told_nobody,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """`fault_metadata` says what is added to the status of a call that ends for a reason below its
-        handler: error details, say. It may not raise. `uniform` spreads the ages of connections.
+        handler: error details, say. `on_fault` is told of each such call, once: not of one that its handler
+        or its client has ended before. Neither may raise. `uniform` spreads the ages of connections.
         """
         self.options = options or ServerOptions()
         self.loop = asyncio.get_running_loop()
@@ -78,6 +84,7 @@ class Server(grpc.aio.Server):
         self.tasks: set[asyncio.Task[None]] = set()
         self.mistaken_clients = MistakenClients(self.options.mistaken_client_lines_per_minute)
         self.fault_metadata = fault_metadata
+        self.on_fault = on_fault
         self._uniform = uniform
         self._encoding = {grpc.Compression.Gzip: "gzip", grpc.Compression.Deflate: "deflate"}.get(
             compression, "identity"
@@ -91,7 +98,7 @@ class Server(grpc.aio.Server):
         self._stopped = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
         self._stop_at = float("inf")
-        self._started = False
+        self._starting: asyncio.Task[None] | None = None
         # While stopping: the last connection was closed; the grace was shortened.
         self._gone = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -115,12 +122,14 @@ class Server(grpc.aio.Server):
         return self._listen(Listener(self, address, context_of(server_credentials)))
 
     async def start(self) -> None:
-        if self._started or self._stopping:
+        """Accept connections. Once, and not after `stop`: else it raises UsageError. A `stop` that is called
+        meanwhile waits until this is through.
+        """
+        if self._starting or self._stopping:
             raise grpc.aio.UsageError("a server starts once")
-        self._started = True
-        self._sweeper = self.loop.create_task(self._sweep())
-        for listener in self._listeners:
-            await listener.start()
+        self._starting = self.loop.create_task(self._start())
+        # Whoever gives up waiting leaves no listener half started, which `stop` could not close.
+        await asyncio.shield(self._starting)
 
     async def stop(self, grace: float | None) -> None:
         """Take no new calls, wait up to `grace` seconds for the present ones, then cancel them.
@@ -137,16 +146,38 @@ class Server(grpc.aio.Server):
         # Whoever gives up waiting does not stop the stopping.
         await asyncio.shield(self._stopping)
 
+    async def _start(self) -> None:
+        self._sweeper = self.loop.create_task(self._sweep())
+        for listener in self._listeners:
+            await listener.start()
+
     async def _stop(self) -> None:
+        try:
+            if self._starting is not None:
+                # A listener that is about to serve would lose its socket, and not know.
+                await asyncio.wait([self._starting])
+            await self._close()
+        finally:
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+                await asyncio.wait([self._sweeper])
+            self._stopped.set()
+
+    async def _close(self) -> None:
         for listener in self._listeners:
             listener.close()
         for connection in list(self._connections):
             connection.shut_down(float("inf"))
         await self._until_quiet()
         for connection in list(self._connections):
-            # Whoever did not hear of the first GOAWAY, or minds it not, opens nothing from here on.
-            connection.core.finish_shutdown()
-            connection.end_calls(STOPPING_FAULT)
+            try:
+                # Whoever did not hear of the first GOAWAY, or minds it not, opens nothing from here on.
+                connection.core.finish_shutdown()
+                connection.end_calls(STOPPING_FAULT)
+            except Exception:
+                # A defect of ours or of the owner's: all the others are told all the same.
+                log.exception("the calls of a connection could not be ended")
+                connection.abort()
         await self._end_tasks()
         for connection in list(self._connections):
             flush_now(connection)
@@ -157,10 +188,6 @@ class Server(grpc.aio.Server):
         await self._until_gone(1.0)
         for listener in self._listeners:
             await listener.wait_closed()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
-        self._stopped.set()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         """Wait until the server stopped. True if `timeout` seconds passed before that."""
@@ -233,7 +260,7 @@ class Server(grpc.aio.Server):
     # Inside
 
     def _listen(self, listener: Listener) -> int:
-        if self._started:
+        if self._starting:
             listener.close()
             raise RuntimeError("ports are added before the server starts")
         self._listeners.append(listener)

@@ -253,6 +253,7 @@ class ServicerCall(CallContext):
             # Behind what the client does not take, no status would reach it.
             core.reset(self._stream, ErrorCode.CANCEL)
             self._connection.schedule()
+            self._connection.server.on_fault(fault)
         else:
             self._end_for(fault)
         self._finished()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 # we take: which request it was stands inside. grpcio has one limit for streams and calls.
 STREAM_SLACK = 4
 DEFAULT_RESETS_BURST = 1000
+# Handlers end at once when they are cancelled. One that does not has a defect, and holds the node up.
+CANCELLATION_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,8 @@ def _grpcio_server(settings: Settings, interceptor: CallInterceptor) -> grpc.aio
 def _wire_server(settings: Settings, interceptor: CallInterceptor, counts: LoopCounts) -> parley_wire.Server:
     limits = settings.limits
 
-    def fault_metadata(fault: parley_wire.CallFault) -> tuple[tuple[str, bytes], ...]:
+    def count_fault(fault: parley_wire.CallFault) -> None:
         counts.count_call_fault(fault.cause.value, fault.code.name)
-        return wire_transport.fault_metadata(fault, request_limit_bytes=limits.request_bytes)
 
     calls = limits.streams + limits.calls_beside_streams
     return parley_wire.Server(
@@ -107,6 +109,7 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor, counts: LoopC
             concurrent_calls=calls,
             receive_message_bytes=limits.request_bytes,
             receive_raw_message_bytes=STREAM_SLACK * limits.request_bytes,
+            cancellation_seconds=CANCELLATION_SECONDS,
             # Who brings many streams on one connection may lose them all at once.
             limits=parley_wire.Limits(
                 streams_per_connection=limits.streams_per_connection,
@@ -114,7 +117,8 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor, counts: LoopC
             ),
         ),
         interceptors=[interceptor],
-        fault_metadata=fault_metadata,
+        fault_metadata=partial(wire_transport.fault_metadata, request_limit_bytes=limits.request_bytes),
+        on_fault=count_fault,
     )
 
 
