@@ -66,7 +66,8 @@ def up(listen: _ListenOption = None, data: _DataOption = None, config: _ConfigOp
 
     One process holds everything; no other service is needed.
 
-    Ctrl-C and SIGTERM stop it within two seconds: exit code 130 after Ctrl-C, 0 after SIGTERM.
+    Ctrl-C and SIGTERM stop it within two seconds, a call that takes no cancellation a few seconds later: exit
+    code 130 after Ctrl-C, 0 after SIGTERM.
     """
     environ = dict(os.environ) if config is not None else _QUIET_LOGS | dict(os.environ)
     settings = _settings(listen, data, config, environ)
@@ -89,7 +90,8 @@ def server(listen: _ListenOption = None, data: _DataOption = None, config: _Conf
 
     The same as `up` without the words for newcomers. Logs go to standard error.
 
-    Ctrl-C and SIGTERM stop it within two seconds: exit code 130 after Ctrl-C, 0 after SIGTERM.
+    Ctrl-C and SIGTERM stop it within two seconds, a call that takes no cancellation a few seconds later: exit
+    code 130 after Ctrl-C, 0 after SIGTERM.
     """
     _serve(_settings(listen, data, config, os.environ), lambda node: None)
 

@@ -179,10 +179,12 @@ class Sessions:
             log.exception("a stream was not swept", user_id=stream.caller.user_id if stream.caller else "")
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no more streams, tell each client when to come back, and wait until they are gone, at most the
-        grace.
+        """Take no more streams, tell each client when to come back, and wait until they are gone and their
+        writes are done: at most the grace for both.
         """
         self._stopping = True
+        loop = asyncio.get_running_loop()
+        stop_at = loop.time() + grace_seconds
         # One slot of 5 ms per client, so that a full node's clients do not return all at once.
         spread_seconds = min(self._settings.reconnect_spread_seconds, len(self._open) * 0.005)
         for stream in tuple(self._open):
@@ -191,4 +193,4 @@ class Sessions:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_closed.wait(), grace_seconds)
         if self._storing:
-            await asyncio.wait(tuple(self._storing), timeout=grace_seconds)
+            await asyncio.wait(tuple(self._storing), timeout=max(0.0, stop_at - loop.time()))

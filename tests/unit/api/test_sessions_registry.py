@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from parley_runtime.settings import Sessions as SessionSettings
 from parley_server.api import sessions as sessions_module
 from parley_server.api.sessions import Sessions
 from parley_server.testing.manual_clock import ManualClock
+from parley_server.testing.stepped_loop import SteppedLoop
 
 if TYPE_CHECKING:
     import pytest
@@ -20,6 +22,8 @@ class Stream:
     """Holds bytes; gives them up when told to, unless it catches up."""
 
     caller = None
+    # Its client does not take its end.
+    deaf = False
 
     def __init__(self, sessions: Sessions, waiting: int, *, live: bool = True) -> None:
         self.sessions = sessions
@@ -55,7 +59,8 @@ class Stream:
 
     def leave(self, farewell: Farewell, reconnect_after_seconds: float) -> None:
         self.left.append(reconnect_after_seconds)
-        self.sessions.closed("", self)
+        if not self.deaf:
+            self.sessions.closed("", self)
 
 
 def registry(limit_bytes: int, *, moments: list[float] | None = None) -> Sessions:
@@ -128,3 +133,25 @@ async def test_a_stream_that_cannot_be_swept_is_the_only_one(
     assert sweep.cancelled()
     assert {record.getMessage() for record in caplog.records} == {"a stream was not swept"}
     assert "planted" in caplog.text
+
+
+def test_the_grace_is_spent_once() -> None:
+    """On streams that do not go and writes that do not end together. Planted: once on each."""
+    loop = SteppedLoop()
+    with contextlib.closing(loop):
+        sessions = registry(100, moments=[0.5])
+        Stream(sessions, 0).deaf = True
+        held = loop.create_future()
+
+        async def write() -> None:
+            await held
+
+        loop.spin(lambda: sessions.store(write()))
+        stopping = loop.create_task(sessions.stop(1.5))
+        loop.spin()
+        loop.advance(1.4)
+        assert not stopping.done()
+        loop.advance(0.2)
+        assert stopping.done()
+        loop.spin(lambda: held.set_result(None))
+        stopping.result()
