@@ -5,6 +5,7 @@ errors.
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import stat
 from contextlib import closing
@@ -15,7 +16,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, inspect
+from sqlalchemy import insert, inspect, update
 
 from parley_server.backends.sql import engine, migrations
 from parley_server.backends.sql.accounts import SqlAccounts
@@ -230,8 +231,8 @@ async def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_what_was_deleted_is_in_no_file_of_the_store(store: Store) -> None:
-    """While the store is open, pages having split around it. Planted: VACUUM left out; the checkpoint left
-    out; what is to be compacted kept in memory only (found after reopening).
+    """While the store is open. Planted: what is to be compacted kept in memory only; found after
+    reopening.
     """
     accounts = await store.open()
     texts = [f"canary-{number}-" + "x" * 40 for number in range(5)]
@@ -240,13 +241,6 @@ async def test_what_was_deleted_is_in_no_file_of_the_store(store: Store) -> None
     assert await accounts.add_user(row, password_hash) is UserAdded.ADDED
     await add_device(accounts, replace(device_row("d1", "u-bob"), device_name=device_name))
 
-    def add_others(connection: Connection) -> None:
-        for number in range(400):
-            # Before, behind and between what is there.
-            other = user_row(f"u-{number % 7}{number}", f"cana{number % 11}{number}", f"cana{number}")
-            connection.execute(insert(users).values(**asdict(other), password_hash="x" * 90))
-
-    await accounts._transaction(add_others)
     deleted = await accounts.delete_user("u-bob", password_hash=password_hash, now_ms=1)
     assert deleted.outcome is Deletion.DELETED
     await accounts.deletion_finished("u-bob")
@@ -260,6 +254,38 @@ async def test_what_was_deleted_is_in_no_file_of_the_store(store: Store) -> None
     assert not await accounts.compact()
     assert store.path.read_bytes() == rewritten
     assert await accounts.deleting_users(after="", limit=9) == ()
+
+
+async def test_what_was_overwritten_is_nowhere_once_pages_split_around_it(store: Store) -> None:
+    """Where SQLite moved a row from one page to another it may leave a copy, in spite of `secure_delete`: a
+    few in a thousand, so there are many. Planted: VACUUM left out; found by copies of 8 users. Planted: the
+    checkpoint left out; found in the file, where nothing of the VACUUM had come.
+    """
+    accounts = await store.open()
+    draws = random.Random(1)
+    ids = [f"u-{number}" for number in range(600)]
+
+    def text(user_id: str) -> str:
+        return f"{draws.randrange(10**6):06}-canary-{user_id}-" + "x" * draws.randrange(900)
+
+    def add(connection: Connection) -> None:
+        for user_id in ids:
+            row = user_row(user_id, text(user_id), text(user_id))
+            connection.execute(insert(users).values(**asdict(row), password_hash="hash"))
+
+    def overwrite(connection: Connection) -> None:
+        for user_id in ids[::2]:
+            gone = asdict(user_row(user_id, f"gone-{user_id}"))
+            connection.execute(update(users).where(users.c.user_id == user_id).values(**gone))
+
+    await accounts._transaction(add)
+    await accounts._transaction(overwrite)
+    await accounts.delete_user(ids[0], password_hash="hash", now_ms=1)
+    await accounts.deletion_finished(ids[0])
+    assert await accounts.compact()
+    for path in store.path.parent.iterdir():
+        content = path.read_bytes().lower()
+        assert [user_id for user_id in ids[::2] if f"-canary-{user_id}-".encode() in content] == [], path.name
 
 
 async def test_the_first_schema_is_brought_to_the_newest_with_all_that_it_holds(store: Store) -> None:
