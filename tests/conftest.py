@@ -13,6 +13,12 @@ pytest.register_assert_rewrite("parley_server.testing")
 
 
 @pytest.fixture(scope="session")
+def planted() -> Path:
+    """The folder of bugs that `NodeProcess` can put into a node, one file each."""
+    return Path(__file__).resolve().parent / "planted"
+
+
+@pytest.fixture(scope="session")
 def grpcurl() -> Path:
     """The grpcurl program. Skips without one; with CI=true that is a failure. Mark such a test needs_go."""
     own = Path(__file__).resolve().parent.parent / ".tools" / "bin" / "grpcurl"

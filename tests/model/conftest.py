@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from parley_server.chat.owner import ChannelOwner
     from parley_server.testing.checker import Invariant
 
-    AssertBreaks = Callable[[Callable[[], ModelStore], type[ChannelOwner], Invariant], None]
+    MakeStore = Callable[[], ModelStore]
+
+    class AssertBreaks(Protocol):
+        def __call__(
+            self, make_owner: type[ChannelOwner], broken: Invariant, make_store: MakeStore | None = None
+        ) -> None: ...
+
 
 DEFAULT_SCHEDULES = 3000
 
@@ -36,19 +42,23 @@ def seeds() -> range:
 
 
 @pytest.fixture
-def make_store() -> Callable[[], ModelStore]:
+def make_store() -> MakeStore:
     """Fresh stores that keep their laws."""
     return lambda: ModelStore("c", MemoryMessageLog(), MemoryProjections())
 
 
 @pytest.fixture
-def assert_breaks(seeds: range) -> AssertBreaks:
-    """Plays schedules with a store and an owner until the invariant is broken. Fails if none breaks it."""
+def assert_breaks(seeds: range, make_store: MakeStore) -> AssertBreaks:
+    """Plays schedules with an owner, over sound stores or those given, until the invariant is broken.
 
-    def play(make_store: Callable[[], ModelStore], make_owner: type[ChannelOwner], broken: Invariant) -> None:
+    Fails if none breaks it.
+    """
+    sound = make_store
+
+    def play(make_owner: type[ChannelOwner], broken: Invariant, make_store: MakeStore | None = None) -> None:
         found = set()
         for seed in seeds:
-            violations = first_violations([seed], make_store, make_owner)
+            violations = first_violations([seed], make_store or sound, make_owner)
             if violations is not None:
                 found |= {violation.invariant for violation in violations[1]}
             if broken in found:

@@ -17,14 +17,11 @@ from parley_server.testing.checker import Invariant
 from parley_server.testing.passing_port import PassingPort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.model.conftest import AssertBreaks
 
     from parley_server.chat.batch import Batch
     from parley_server.chat.channel_state import ChannelState
     from parley_server.chat.owner import OwnerLimits, OwnerPorts
-    from parley_server.testing.model_store import ModelStore
 
 
 class NeverMarksActive(ChannelOwner):
@@ -136,10 +133,7 @@ class MarksFannedTooEarly(ChannelOwner):
     ],
 )
 def test_a_removed_rule_is_found(
-    assert_breaks: AssertBreaks,
-    make_store: Callable[[], ModelStore],
-    make_owner: type[ChannelOwner],
-    broken: Invariant,
+    assert_breaks: AssertBreaks, make_owner: type[ChannelOwner], broken: Invariant
 ) -> None:
     """The broken owner over sound stores breaks the named invariant, within the budget of the quick run."""
-    assert_breaks(make_store, make_owner, broken)
+    assert_breaks(make_owner, broken)

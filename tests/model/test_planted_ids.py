@@ -18,13 +18,10 @@ from parley_server.testing.checker import Invariant
 from parley_server.testing.schedule import LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.model.conftest import AssertBreaks
 
     from parley_server.chat.channel_state import ChannelState
     from parley_server.chat.command import Command
-    from parley_server.testing.model_store import ModelStore
 
 
 class ForgetsIdsAtActivation(ChannelOwner):
@@ -98,10 +95,7 @@ class TrustsCandidates(ChannelOwner):
     ],
 )
 def test_a_removed_rule_is_found(
-    assert_breaks: AssertBreaks,
-    make_store: Callable[[], ModelStore],
-    make_owner: type[ChannelOwner],
-    broken: Invariant,
+    assert_breaks: AssertBreaks, make_owner: type[ChannelOwner], broken: Invariant
 ) -> None:
     """The broken owner over sound stores breaks the named invariant, within the budget of the quick run."""
-    assert_breaks(make_store, make_owner, broken)
+    assert_breaks(make_owner, broken)

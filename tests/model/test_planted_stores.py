@@ -116,4 +116,4 @@ def test_a_broken_store_is_found(
     assert_breaks: AssertBreaks, make_store: type[ModelStore], broken: Invariant
 ) -> None:
     """Nothing else has to fail: the real owner over this store breaks the named invariant."""
-    assert_breaks(make_store, ChannelOwner, broken)
+    assert_breaks(ChannelOwner, broken, make_store)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from parley.chat.v1 import stream_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import (
     Outcome,
     Person,
@@ -34,7 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Generating overly large repr"),
 ]
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 INTERNAL_CODE = 13
 
 # How a stream may end that its client filled with nonsense. OK is for those that said goodbye.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.robustness.changes_report import ChangeDemands, ChangeReport, report_on_changes
 from parley_server.testing.robustness.changes_scenario import run_changes_scenario
 from parley_server.testing.robustness.device_scenario import run_device_scenario
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from parley_server.testing.robustness.device import Habits
     from parley_server.testing.robustness.device_scenario import MakeDevice, MakeWriter
 
-PLANTED = Path(__file__).resolve().parent.parent / "planted"
 
 RunPlan = Callable[..., Report]
 DevicesPlan = Callable[..., Report]
@@ -32,7 +32,7 @@ ChangesPlan = Callable[..., ChangeReport]
 
 
 @pytest.fixture
-def run_plan(tmp_path: Path) -> RunPlan:
+def run_plan(tmp_path: Path, planted: Path) -> RunPlan:
     """Runs a plan against a node with plants of tests/planted, prints the report and keeps what failed.
 
     With `power_cut` a kill takes all that was not synced.
@@ -50,8 +50,8 @@ def run_plan(tmp_path: Path) -> RunPlan:
         power_cut: bool = True,
         keep: bool = True,
     ) -> Report:
-        world = ("power_cut", "cheap_passwords") if power_cut else ("cheap_passwords",)
-        files = tuple(PLANTED / f"{name}.py" for name in (*world, *plants))
+        names = ("power_cut", *plants) if power_cut else plants
+        files = (*(planted / f"{name}.py" for name in names), CHEAP_PASSWORDS)
         history = asyncio.run(run_scenario(plan, data or tmp_path / "node", files, trouble, settings))
         return _reported(report_on(history, demands), keep=keep)
 
@@ -59,7 +59,7 @@ def run_plan(tmp_path: Path) -> RunPlan:
 
 
 @pytest.fixture
-def run_devices(tmp_path: Path) -> DevicesPlan:
+def run_devices(tmp_path: Path, planted: Path) -> DevicesPlan:
     """The same for a plan with devices, always with `power_cut`."""
 
     def run(
@@ -72,7 +72,7 @@ def run_devices(tmp_path: Path) -> DevicesPlan:
         data: Path | None = None,
         keep: bool = True,
     ) -> Report:
-        files = tuple(PLANTED / f"{name}.py" for name in ("power_cut", "cheap_passwords", *plants))
+        files = (*(planted / f"{name}.py" for name in ("power_cut", *plants)), CHEAP_PASSWORDS)
         running = run_device_scenario(plan, data or tmp_path / "node", files, habits, make, write)
         history = asyncio.run(running)
         return _reported(report_on(history, demands), keep=keep)
@@ -81,13 +81,13 @@ def run_devices(tmp_path: Path) -> DevicesPlan:
 
 
 @pytest.fixture
-def run_changes(tmp_path: Path) -> ChangesPlan:
+def run_changes(tmp_path: Path, planted: Path) -> ChangesPlan:
     """The same for a plan with changes, always with `power_cut`."""
 
     def run(
         plan: Plan, demands: ChangeDemands, *plants: str, data: Path | None = None, keep: bool = True
     ) -> ChangeReport:
-        files = tuple(PLANTED / f"{name}.py" for name in ("power_cut", "cheap_passwords", *plants))
+        files = (*(planted / f"{name}.py" for name in ("power_cut", *plants)), CHEAP_PASSWORDS)
         history = asyncio.run(run_changes_scenario(plan, data or tmp_path / "node", files))
         report = report_on_changes(history, demands)
         _keep(report, plan.seed, keep=keep)

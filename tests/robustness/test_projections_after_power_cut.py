@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parley.channel.v1 import channel_service_pb2
 from parley.chat.v1 import chat_service_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient
 
-PLANTED = Path(__file__).resolve().parent.parent / "planted"
-PLANTS = ("power_cut.py", "projections_last.py", "cheap_passwords.py")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-async def test_an_acknowledged_message_is_in_inboxes_after_a_power_cut(tmp_path: Path) -> None:
+async def test_an_acknowledged_message_is_in_inboxes_after_a_power_cut(tmp_path: Path, planted: Path) -> None:
     """Nobody writes to the channel again, and nobody has to.
 
     Found by the durability run: the inbox ended one message before the log until the channel's next write.
     """
-    node = NodeProcess(tmp_path / "node", plants=tuple(PLANTED / name for name in PLANTS))
+    plants = (planted / "power_cut.py", planted / "projections_last.py", CHEAP_PASSWORDS)
+    node = NodeProcess(tmp_path / "node", plants=plants)
     try:
         await node.start()
         async with RawClient(node.address) as client:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 StartNode = Callable[..., Awaitable[NodeProcess]]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from parley.admin.v1 import admin_service_pb2 as admin
 from parley.auth.v1 import auth_service_pb2 as auth
 from parley.user.v1 import user_service_pb2 as users
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import (
     PASSWORD,
     Outcome,
@@ -26,10 +26,10 @@ from parley_server.testing.raw_client import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 STREAM_ENDS_SECONDS = 1.0
 NEW_PASSWORD = "battery staple horse"
 REVOKED = ("UNAUTHENTICATED", "DEVICE_REVOKED")

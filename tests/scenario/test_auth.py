@@ -6,7 +6,6 @@ import asyncio
 import base64
 import stat
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -18,18 +17,18 @@ from parley.admin.v1 import admin_service_pb2 as admin
 from parley.auth.v1 import auth_service_pb2 as auth
 from parley.user.v1 import user_service_pb2 as users
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import PASSWORD, Person, RawClient, bearer, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 STREAM_ENDS_SECONDS = 1.0
 """The promise: a revocation ends the device's streams on the node within this time."""
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

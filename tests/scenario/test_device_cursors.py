@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,14 +10,15 @@ import pytest_asyncio
 
 from parley.chat.v1 import message_requests_pb2, stream_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import Person, RawClient, RawStream, eventually, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 NO_CURSOR = ("reset", stream_pb2.RESET_REASON_NO_CURSOR)
 CONTINUED = ("continued",)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from parley.auth.v1 import auth_service_pb2
 from parley.chat.v1 import stream_pb2
 from parley.user.v1 import user_service_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import Person, RawClient, RawStream, bearer, outcome_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 DEVICES_PER_USER = 4
 # The promise: a revocation ends the device's streams within this time.
 STREAM_ENDS_SECONDS = 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -15,16 +14,17 @@ from google.rpc import error_details_pb2
 
 from parley.chat.v1 import chat_service_pb2, stream_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, RawStream, StreamEnded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from parley_server.testing.raw_client import Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 HEARTBEAT_SECONDS = 1.0
 LEASE_SECONDS = 3.0
 BACKGROUND_LEASE_SECONDS = 6.0

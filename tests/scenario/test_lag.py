@@ -8,7 +8,6 @@ import sys
 import time
 import urllib.request
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,14 +15,15 @@ import pytest
 
 from parley.chat.v1 import chat_service_pb2, stream_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, RawStream, message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from parley_server.testing.raw_client import Person
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 LARGEST_TEXT = "\U0001f642" * 100_000
 FRAME_BYTES = 64 * 1024
 PAGE_BYTES = 1024 * 1024

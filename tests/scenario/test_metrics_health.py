@@ -8,7 +8,6 @@ import sqlite3
 import time
 import urllib.request
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,25 +15,26 @@ import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, eventually, message, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PLANTED = Path(__file__).parent.parent / "planted"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeProcess]:
+async def node(tmp_path_factory: pytest.TempPathFactory, planted: Path) -> AsyncIterator[NodeProcess]:
     """A node with a metrics port, whose accounts can be made unreachable."""
     node = NodeProcess(
         tmp_path_factory.mktemp("metrics") / "node",
         {"metrics_listen": "127.0.0.1:0"},
-        (PLANTED / "cheap_passwords.py", PLANTED / "failing_accounts_check.py"),
+        (CHEAP_PASSWORDS, planted / "failing_accounts_check.py"),
     )
     await node.start()
     yield node

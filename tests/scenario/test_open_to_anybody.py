@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -19,10 +18,10 @@ from parley_server.testing.raw_client import RawClient, eventually, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     StartNode = Callable[..., Awaitable[NodeProcess]]
 
-PLANTED = Path(__file__).parent.parent / "planted"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -71,9 +70,9 @@ async def _taking_nothing(address: str, path: str) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[NodeProcess]:
+async def node(tmp_path: Path, planted: Path) -> AsyncIterator[NodeProcess]:
     """A node whose accounts can be made unreachable."""
-    node = NodeProcess(tmp_path / "node", plants=(PLANTED / "failing_accounts_check.py",))
+    node = NodeProcess(tmp_path / "node", plants=(planted / "failing_accounts_check.py",))
     await node.start()
     yield node
     await node.close()

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from parley.auth.v1 import auth_service_pb2
 from parley.chat.v1 import stream_pb2
 from parley_runtime.tokens import AccessClaims, KeyRing, TokenIssuer
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import Person, RawClient, RawStream, reason_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 TOKEN_SECONDS = 7
 WARNING_SECONDS = 4
 # Streams are looked at once a second; the rest is for a busy machine.

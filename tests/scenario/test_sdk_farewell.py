@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,27 +10,34 @@ import pytest
 import parley
 from parley_server.testing.fault_proxy import FaultProxy
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.sdk_stream import stream_findings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 PASSWORD = "correct horse battery"
-PLANTED = Path(__file__).resolve().parent.parent / "planted"
-PLANTS = (PLANTED / "cheap_passwords.py", PLANTED / "go_away_endpoints.py")
 SPREAD_SECONDS = 0.1
 
 
 @pytest.fixture
-async def leaving(tmp_path: Path) -> AsyncIterator[NodeProcess]:
+def plants(planted: Path) -> tuple[Path, ...]:
+    return CHEAP_PASSWORDS, planted / "go_away_endpoints.py"
+
+
+@pytest.fixture
+async def leaving(tmp_path: Path, plants: tuple[Path, ...]) -> AsyncIterator[NodeProcess]:
     """A node that will name others when it leaves."""
-    node = NodeProcess(tmp_path / "node", {"sessions.reconnect_spread_seconds": SPREAD_SECONDS}, PLANTS)
+    node = NodeProcess(tmp_path / "node", {"sessions.reconnect_spread_seconds": SPREAD_SECONDS}, plants)
     await node.start()
     yield node
     await node.close()
 
 
-async def test_a_leaving_node_names_another_and_the_client_goes_on_there(leaving: NodeProcess) -> None:
+async def test_a_leaving_node_names_another_and_the_client_goes_on_there(
+    leaving: NodeProcess, plants: tuple[Path, ...]
+) -> None:
     """The named address is one that the client was never given. It goes there, resumes, has every event once
     and in order, and what was posted on the way is written once; its calls go there as well. The data move
     with the node: another process serves them there, and nobody at the old address any more.
@@ -49,7 +55,7 @@ async def test_a_leaving_node_names_another_and_the_client_goes_on_there(leaving
             seen = [await anext(stream)]
             assert await leaving.stop() == 0
             posted = [await group.post(f"on the way {number}") for number in range(5)]
-            moved = NodeProcess(leaving.data, {**leaving.settings, "listen": "127.0.0.1:0"}, PLANTS)
+            moved = NodeProcess(leaving.data, {**leaving.settings, "listen": "127.0.0.1:0"}, plants)
             try:
                 await moved.start()
                 there.target = moved.address

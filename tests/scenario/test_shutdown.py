@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -15,16 +14,16 @@ import pytest_asyncio
 from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import stream_pb2
 from parley_server.testing.node_process import NodeFailed, NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, RawStream, StreamEnded, message, outcome_of
 from parley_server.testing.served_log import served_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PLANTED = Path(__file__).parent.parent / "planted"
-CHEAP_PASSWORDS = PLANTED / "cheap_passwords.py"
 # What is promised is 2 s; the rest is for a busy machine to end a process.
 STOP_SECONDS = 2.0 + 3.0
 # The grace of 1.5 s, 1 s for what was cancelled and 1 s for what is left then; the rest as above.
@@ -33,10 +32,10 @@ LARGE = "👍" * 99_000
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def node(tmp_path: Path) -> AsyncIterator[NodeProcess]:
+async def node(tmp_path: Path, planted: Path) -> AsyncIterator[NodeProcess]:
     """A node for one test, whose log can be held."""
     node = NodeProcess(
-        tmp_path / "node", {"sessions.hello_seconds": 60}, (CHEAP_PASSWORDS, PLANTED / "held_appends.py")
+        tmp_path / "node", {"sessions.hello_seconds": 60}, (CHEAP_PASSWORDS, planted / "held_appends.py")
     )
     await node.start()
     yield node
@@ -136,12 +135,14 @@ async def test_what_waits_for_the_log_when_the_node_leaves_is_unknown_and_safe_t
         assert sorted(answer.seq for answer in answers) == list(range(3, 13))
 
 
-async def test_a_call_that_takes_no_cancellation_does_not_hold_the_node(tmp_path: Path) -> None:
+async def test_a_call_that_takes_no_cancellation_does_not_hold_the_node(
+    tmp_path: Path, planted: Path
+) -> None:
     """The node waits for it as long as it says, a few seconds, and goes. Planted: the process waits for every
     task, as asyncio's runner does by itself; it never ended. The transport's own 5 s for what it cancelled;
     it was late.
     """
-    node = NodeProcess(tmp_path / "node", plants=(CHEAP_PASSWORDS, PLANTED / "stubborn_log_in.py"))
+    node = NodeProcess(tmp_path / "node", plants=(CHEAP_PASSWORDS, planted / "stubborn_log_in.py"))
     try:
         await node.start()
         async with RawClient(node.address) as client:

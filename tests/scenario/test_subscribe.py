@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,20 +11,20 @@ import pytest_asyncio
 from parley.channel.v1 import channel_service_pb2 as channels
 from parley.chat.v1 import message_requests_pb2, stream_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import Person, RawClient, RawStream, message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PLANTED = Path(__file__).parent.parent / "planted"
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeProcess]:
+async def node(tmp_path_factory: pytest.TempPathFactory, planted: Path) -> AsyncIterator[NodeProcess]:
     """A node with default limits, whose log can be held."""
-    plants = (PLANTED / "cheap_passwords.py", PLANTED / "held_appends.py")
+    plants = (CHEAP_PASSWORDS, planted / "held_appends.py")
     node = NodeProcess(tmp_path_factory.mktemp("subscribe") / "node", plants=plants)
     await node.start()
     yield node

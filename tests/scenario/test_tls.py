@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,14 +16,14 @@ from cryptography.x509.oid import NameOID
 
 from parley.auth.v1 import auth_service_pb2 as auth
 from parley_server.testing.node_process import NodeFailed, NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 
 
 def make_certificate(folder: Path) -> dict[str, object]:

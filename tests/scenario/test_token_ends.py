@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,12 +14,11 @@ from parley.admin.v1 import admin_service_pb2 as admin
 from parley.auth.v1 import auth_service_pb2 as auth
 from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import stream_pb2
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import PASSWORD, RawClient, RawStream, StreamEnded, bearer, outcome_of
 
 if TYPE_CHECKING:
     from tests.scenario.conftest import StartNode
-
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 
 
 async def _ends_within(stream: RawStream, seconds: float) -> Any:

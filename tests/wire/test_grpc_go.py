@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import parley_wire
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_wire.options import ServerOptions
 from parley_wire.testing.echo_service import EchoService
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from .conftest import Certificate, StartServer
 
@@ -27,7 +28,6 @@ pytestmark = pytest.mark.needs_go
 
 MIB = 1024 * 1024
 LIMIT_SECONDS = 100
-CHEAP_PASSWORDS = Path(__file__).parent.parent / "planted" / "cheap_passwords.py"
 # No part of the server's side is needed for these.
 ALONE = [
     "unary",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_asyncio
@@ -10,14 +9,13 @@ import pytest_asyncio
 from parley.admin.v1 import admin_service_pb2 as admin
 from parley_server.testing.access_table import Scene, make_scene, request_id
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import PASSWORD, RawClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import pytest
-
-CHEAP_PASSWORDS = Path(__file__).parent.parent.parent / "planted" / "cheap_passwords.py"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -19,8 +19,6 @@ from parley_server.testing.raw_client import Person, RawClient, bearer, message,
 if TYPE_CHECKING:
     from parley_server.testing.node_process import NodeProcess
 
-    pass
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INVALID_TOKEN = ("UNAUTHENTICATED", "TOKEN_INVALID")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import Person, RawClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import pytest
 
 
-PLANTED = Path(__file__).parents[2] / "planted"
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeProcess]:
+async def node(tmp_path_factory: pytest.TempPathFactory, planted: Path) -> AsyncIterator[NodeProcess]:
     """A node with a short patience for Hello, whose log can be held."""
     node = NodeProcess(
         tmp_path_factory.mktemp("connect") / "node",
         {"sessions.hello_seconds": 1},
-        (PLANTED / "cheap_passwords.py", PLANTED / "held_appends.py"),
+        (CHEAP_PASSWORDS, planted / "held_appends.py"),
     )
     await node.start()
     yield node

@@ -13,8 +13,6 @@ from parley_server.testing.raw_client import Person, RawClient, message
 if TYPE_CHECKING:
     from parley_server.testing.node_process import NodeProcess
 
-    pass
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HELLO = stream_pb2.Hello()

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.rpc import error_details_pb2
 
 from parley.chat.v1 import chat_service_pb2 as chat
 from parley.chat.v1 import stream_pb2
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, detail_of, message, outcome_of, reason_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.scenario.conftest import StartNode
 
-PLANTED = Path(__file__).parents[2] / "planted"
-CHEAP_PASSWORDS = PLANTED / "cheap_passwords.py"
-HELD_APPENDS = PLANTED / "held_appends.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 
 
 async def test_the_thirty_third_request_in_flight_is_answered_and_the_stream_goes_on(
-    start_node: StartNode,
+    start_node: StartNode, planted: Path
 ) -> None:
     """32 sends wait for the log; the 33rd is told at once; once the log moves, all 32 are answered in order.
 
     Planted once: with the check removed the 33rd waited like the others, and this timed out.
     """
-    node = await start_node(CHEAP_PASSWORDS, HELD_APPENDS, **{"limits.waiting_per_channel": 40})
+    node = await start_node(
+        CHEAP_PASSWORDS, planted / "held_appends.py", **{"limits.waiting_per_channel": 40}
+    )
     async with RawClient(node.address) as client:
         alice, bob = await client.sign_up(), await client.sign_up()
         channel_id = await client.direct(alice, bob)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.rpc import error_details_pb2
 
 from parley.chat.v1 import stream_pb2
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, StreamEnded
 
 if TYPE_CHECKING:
     from tests.scenario.conftest import StartNode
 
-CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 
 

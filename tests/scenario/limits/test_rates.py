@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.rpc import error_details_pb2
 
 from parley.auth.v1 import auth_service_pb2 as auth
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, detail_of, message, outcome_of, reason_of
 
 if TYPE_CHECKING:
     from tests.scenario.conftest import StartNode
 
-CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 QUOTA_FAILURE = error_details_pb2.QuotaFailure
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from google.rpc import error_details_pb2
 
 from parley_server.testing.longest_texts import LONGEST_TEXTS
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, StreamEnded
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from parley_server.testing.raw_client import RawStream
 
-CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
 RETRY_INFO = error_details_pb2.RetryInfo
 # Some 370 KB each, with room for a number behind it.
 LARGE = LONGEST_TEXTS["emoji"][:-2]

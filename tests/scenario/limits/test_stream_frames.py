@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.rpc import error_details_pb2
 
 from parley.chat.v1 import message_requests_pb2, stream_pb2
 from parley_server.testing.node_process import NodeProcess
+from parley_server.testing.planting import CHEAP_PASSWORDS
 from parley_server.testing.raw_client import RawClient, detail_of, message, reason_of
 
-CHEAP_PASSWORDS = Path(__file__).parents[2] / "planted" / "cheap_passwords.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 RETRY_INFO = error_details_pb2.RetryInfo
 
 
