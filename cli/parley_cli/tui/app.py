@@ -35,6 +35,7 @@ from parley_cli.tui.model.state import NEW_MESSAGE, State
 from parley_cli.tui.port import OpenSession
 from parley_cli.tui.row_view import RowView
 from parley_cli.tui.session import now_ms
+from parley_cli.tui.side_lists import show_inbox, show_members
 from parley_cli.tui.style import plain
 
 _PAINT_SECONDS = 0.03
@@ -189,35 +190,13 @@ class ChatApp(Deeds, MessageDeeds, App[None]):
         mode = panels.mode_text(state, max(self.size.width - 4, 20))
         base.query_one("#mode", Static).update(plain(mode))
         base.query_one("#mode", Static).display = bool(mode)
-        self._paint_lists()
+        narrow = self.size.width < _NARROW_CELLS
+        show_inbox(base.query_one("#inbox", RowView), state, narrow=narrow, wanted=self._inbox_open)
+        show_members(base.query_one("#members", RowView), state)
         messages = base.query_one(MessageList)
         view = View(messages.text_width, state.names, state.me_id, date.today(), None)
         messages.show_conversation(state.conversation, view)
         self._paint_composer()
-
-    def _paint_lists(self) -> None:
-        base, state = self.screen_stack[0], self.state
-        inbox = base.query_one("#inbox", RowView)
-        narrow = self.size.width < _NARROW_CELLS
-        inbox.display = not narrow or self._inbox_open or state.current is None
-        inbox.set_class(narrow, "narrow")
-        width = max(inbox.scrollable_content_region.width - 1, 12)
-        current = state.channel_id
-        inbox.show_rows(
-            [
-                (line.channel_id, panels.inbox_row(line, current=line.channel_id == current, width=width))
-                for line in state.inbox
-            ]
-        )
-        members = base.query_one("#members", RowView)
-        if members.display:
-            width = max(members.scrollable_content_region.width - 1, 12)
-            head = state.line.head_seq if state.line is not None else 0
-            rows = [
-                (each.user_id, panels.member_row(each, me_id=state.me_id, head_seq=head, width=width))
-                for each in state.current_members
-            ]
-            members.show_rows(rows)
 
     def _paint_composer(self) -> None:
         composer, state = self.screen_stack[0].query_one(Composer), self.state
