@@ -61,6 +61,20 @@ class Asker(Protocol):
 _EXCESSES = (Reason.RATE_LIMITED, Reason.TOO_MANY_IN_FLIGHT, Reason.REQUEST_TOO_LARGE)
 _PAUSE_SECONDS = 1.0
 
+# What may wait for a store. All else is served by the stream itself.
+_CALLS = frozenset(
+    {
+        "send_message",
+        "edit_message",
+        "delete_message",
+        "add_reaction",
+        "remove_reaction",
+        "pin_message",
+        "unpin_message",
+        "mark_read",
+    }
+)
+
 
 class StreamRequests:
     """Serves what a client asks on its stream. `acknowledged` is the newest cursor that the client
@@ -101,9 +115,14 @@ class StreamRequests:
         return self._queued + (len(self._tasks) if self._tasks else 0)
 
     def submit(self, request: stream_pb2.ConnectRequest, size_bytes: int) -> None:
-        """Serve the request; its reply may come after those of later ones."""
+        """Serve the request; its reply may come after those of later ones. What needs no store is served
+        when this returns, unless the rate limiter must be waited for.
+        """
         limits = self._services.limits
-        if self.in_flight >= limits.requests_in_flight:
+        kind = request.WhichOneof("request") or ""
+        # Nothing is in flight meanwhile. An acknowledgement that comes with a hundred others is the newest.
+        at_once = kind not in _CALLS and self._services.rates.answers_at_once
+        if not at_once and self.in_flight >= limits.requests_in_flight:
             self._refuse(
                 request,
                 Refusal(
@@ -113,6 +132,8 @@ class StreamRequests:
             )
         elif size_bytes > limits.request_bytes:
             self._refuse(request, too_large(size_bytes, limits.request_bytes))
+        elif at_once:
+            self._serve_at_once(request, kind)
         elif self._sends_at_once(request):
             self._send(request)
         else:
@@ -171,6 +192,15 @@ class StreamRequests:
             self._asker.answered_all()
 
     # Everything else
+
+    def _serve_at_once(self, request: stream_pb2.ConnectRequest, kind: str) -> None:
+        reply = stream_pb2.Reply(request_id=request.request_id)
+        try:
+            run_at_once(self._serve(request, kind, reply))
+        except Exception as error:
+            self._reply(request.request_id, kind, error=error)
+        else:
+            self._succeed(kind, reply)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._forget(task)

@@ -180,7 +180,7 @@ class World:
             node_id="node",
             incarnation="1",
             authenticator=cast("Any", SimpleNamespace(authenticate=self._authenticate)),
-            rates=cast("Any", SimpleNamespace(take=take)),
+            rates=cast("Any", SimpleNamespace(take=take, answers_at_once=False)),
             calls=ChatCalls(messages, positions, feed, self.hub, self.clock),
             joins=Joins(
                 feed,

@@ -16,6 +16,7 @@ from parley_runtime.settings import Limits
 from parley_server.api.stream_requests import StreamRequests
 from parley_server.chat.command import Done
 from parley_server.ports.message_log import StoreUnavailable
+from parley_server.ports.positions import FeedCursor
 
 if TYPE_CHECKING:
     from parley_server.accounts.caller import Caller
@@ -36,6 +37,12 @@ class Calls:
 
     def posts_at_once(self, _caller: Caller, request: message_requests_pb2.SendMessageRequest) -> bool:
         return request.text not in self.stores
+
+    def check_cursor(self, _caller: Caller, request: message_requests_pb2.AckEventsRequest) -> FeedCursor:
+        return FeedCursor("e", int(request.cursor))
+
+    def heartbeat(self) -> stream_pb2.HeartbeatResponse:
+        return stream_pb2.HeartbeatResponse()
 
     async def change(
         self, _caller: Caller, request: message_requests_pb2.EditMessageRequest
@@ -58,13 +65,14 @@ class Calls:
 class Rates:
     """As often as anybody likes, but for what is used up."""
 
-    answers_at_once = True
-
     def __init__(self) -> None:
+        self.answers_at_once = True
         self.taken: list[tuple[str, str]] = []
         self.used_up: set[str] = set()
 
     async def take(self, name: str, who: str) -> None:
+        if not self.answers_at_once:
+            await asyncio.sleep(0)
         self.taken.append((name, who))
         if name in self.used_up:
             raise Refusal(Reason.RATE_LIMITED, "later", retry_after_seconds=2.5)
@@ -254,6 +262,42 @@ async def test_what_is_no_call_has_a_rate_of_its_own(frame: dict[str, Any]) -> N
     assert world.client.replies == [(1, "error")]
     assert world.metrics.counts.stream_requests == {(next(iter(frame), ""), "RESOURCE_EXHAUSTED"): 1}
     assert world.client.ended == []
+
+
+async def test_frames_that_need_no_store_are_never_too_many_in_flight() -> None:
+    """However many come in one packet, and though as many messages wait as may: the last cursor is the one
+    that matters. Their rate is their bound. Planted: a task for each, counted as in flight; of a hundred
+    acknowledgements those from the 33rd on were refused.
+    """
+    world = World(requests_in_flight=2)
+    world.send(1, "a")
+    world.send(2, "b")
+    for number in range(1, 101):
+        world.say(number + 2, ack_events=message_requests_pb2.AckEventsRequest(cursor=str(number)))
+    world.say(103, heartbeat=stream_pb2.HeartbeatRequest())
+    assert world.requests.acknowledged == "100"
+    assert world.client.replies == [
+        *((number + 2, "ack_events") for number in range(1, 101)),
+        (103, "heartbeat"),
+    ]
+    assert world.requests.in_flight == 2
+    world.rates.used_up.add("frame")
+    world.say(104, ack_events=message_requests_pb2.AckEventsRequest(cursor="101"))
+    assert world.requests.acknowledged == "100"
+    assert world.client.replies[-1] == (104, "error")
+    assert world.metrics.counts.stream_requests["ack_events", "RESOURCE_EXHAUSTED"] == 1
+
+
+async def test_frames_wait_for_a_rate_limiter_that_asks_a_store() -> None:
+    """They are in flight then, and bounded. Planted: served at once all the same, every one failed."""
+    world = World(requests_in_flight=2)
+    world.rates.answers_at_once = False
+    for number in (1, 2, 3):
+        world.say(number, ack_events=message_requests_pb2.AckEventsRequest(cursor=str(number)))
+    assert world.client.replies == [(3, "error")]
+    await settle()
+    assert world.client.replies == [(3, "error"), (1, "ack_events"), (2, "ack_events")]
+    assert world.requests.acknowledged == "2"
 
 
 async def test_a_stream_that_goes_on_in_spite_of_refusals_is_ended() -> None:
