@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 from parley_runtime.logs import get_logger
@@ -18,7 +18,7 @@ from parley_server.ports.feed import EpochChanged
 from parley_server.ports.message_log import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from parley_server.api.stream_services import StreamServices
     from parley_server.ports.positions import FeedCursor
@@ -109,7 +109,7 @@ class Downstream:
     ) -> None:
         """Connect the client's past to its stream. The session must be listening."""
         self._user_id = user_id
-        self.start("join", self._join(route, lease_seconds, cursor, known))
+        self.start("join", partial(self._join, route, lease_seconds, cursor, known))
 
     # What comes
 
@@ -163,7 +163,7 @@ class Downstream:
             return
         if cursor.epoch != self.epoch:
             session.suspect()
-            self.start("catch up", self._catch_up())
+            self.start("catch up", self._catch_up)
             return
         session.announced(cursor.position)
         self._mind_positions()
@@ -242,10 +242,10 @@ class Downstream:
             if self.session.lag is not None:
                 self.session.put(frames.lagging(self.session.lag))
             self.flush()
-            self.start("catch up", self._catch_up())
+            self.start("catch up", self._catch_up)
             return
         elif verdict is Verdict.MISSING:
-            self.start("catch up", self._catch_up())
+            self.start("catch up", self._catch_up)
             return
         self._mind_positions()
 
@@ -258,7 +258,7 @@ class Downstream:
     def _positions_are_late(self) -> None:
         self._position_timer = None
         if self.session.waits_for_positions and self.session.suspect():
-            self.start("catch up", self._catch_up())
+            self.start("catch up", self._catch_up)
 
     # Joining and catching up
 
@@ -306,8 +306,10 @@ class Downstream:
         if self.session.phase is Phase.ENDED:
             raise StreamGone
 
-    def start(self, what: str, work: Coroutine[None, None, None]) -> None:
-        """Run work that ends with the stream; what it raises ends the stream."""
+    def start(self, what: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run work that ends with the stream; what it raises ends the stream. It is not called when the
+        stream ends before it began.
+        """
         task = asyncio.get_running_loop().create_task(self._run(what, work))
         if self._tasks is None:
             self._tasks = set()
@@ -319,9 +321,9 @@ class Downstream:
             self._tasks.discard(task)
             self._tasks = self._tasks or None
 
-    async def _run(self, what: str, work: Coroutine[None, None, None]) -> None:
+    async def _run(self, what: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
-            await work
+            await work()
         except StreamGone:
             pass
         except Refusal as refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from parley_server.api import frames
@@ -69,7 +70,7 @@ class Upkeep:
             self._downstream.put(frames.auth_expiring(caller.expire_time_ms))
         if monotonic - self._pinged_at >= settings.heartbeat_seconds:
             self._pinged_at = monotonic
-            self._downstream.start("ping", self._ping(caller, route))
+            self._downstream.start("ping", partial(self._ping, caller, route))
         if monotonic - self._stored_at >= settings.acknowledge_seconds:
             self._stored_at = monotonic
             self.store_acknowledged(caller, acknowledged)
