@@ -124,9 +124,13 @@ async def test_every_connection_is_durable(store: Store) -> None:
 
 
 async def test_only_the_owner_may_read_the_file(store: Store) -> None:
-    """It holds password hashes. Planted: the file left for SQLite to make; found by its mode. Planted: one
-    that was open to others before left so; found at the second opening.
+    """It holds password hashes. Planted: the file left for SQLite to make; found by its mode at the first
+    connection. Planted: one that was open to others before left so; found at the second opening.
     """
+    first = open_engine(url_of(store.path))
+    with first.connect():
+        assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    first.dispose()
     await add_users(await store.open(), "bob")
     for path in store.path.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
