@@ -1,4 +1,4 @@
-"""A process that is a node: its loop, its signals, how often it collects garbage."""
+"""A process that is a node: its loop, its signals, its open files, how often it collects garbage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from parley_server.node import open_node
+from parley_server.open_files import provide_open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +51,10 @@ async def run_node(settings: Settings, *, announce: Callable[[RunningNode], None
 def serve(settings: Settings, *, announce: Callable[[RunningNode], None]) -> signal.Signals:
     """Run a node on a loop of its own (uvloop) until SIGTERM or SIGINT. Blocking. Raises as `open_node`.
 
-    Sets how often this process collects garbage, and of what.
+    Sets how often this process collects garbage, and of what; and how many files it may have open, to what
+    the system allows it.
     """
+    provide_open_files(settings.limits.streams)
     # A tick of a busy node makes thousands of tasks and futures that die at its end. By default every 700 of
     # them start a collection, which finds them alive and walks ever more of the open sessions: a quarter of
     # the CPU. Cycles are rare here and can wait.
