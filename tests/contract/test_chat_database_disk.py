@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from parley_runtime import disk_full
 from parley_server.backends.sqlite.database import ChatDatabase
 from parley_server.backends.sqlite.message_log import SqliteMessageLog
 from parley_server.backends.sqlite.positions import SqlitePositions
@@ -107,15 +108,25 @@ async def test_an_answer_waits_for_its_sync_and_a_lazy_one_is_synced_when_nothin
         await database.close()
 
 
-async def test_a_full_disk_refuses_and_nothing_is_written(tmp_path: Path, disk: FailingDisk) -> None:
+async def test_a_full_disk_refuses_and_nothing_is_written(
+    tmp_path: Path, disk: FailingDisk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an expected failure: the callers are told the cause, and the log says it once, without a
+    traceback. Planted: logged as any other failure; each transaction cost a traceback.
+    """
+    monkeypatch.setattr(disk_full, "_line", disk_full.RareLine(disk_full.SAID_EVERY_SECONDS))
     database = await ChatDatabase.open(tmp_path / "chat.db")
     log, positions = SqliteMessageLog(database), SqlitePositions(database)
     try:
         assert await log.append("a", 0, rows(1, 1), batch_id(1)) == Committed()
         disk.full = True
-        assert isinstance(await log.append("a", 1, rows(2, 2), batch_id(2)), NotWritten)
-        with pytest.raises(StoreUnavailable):
+        for _ in range(8):
+            assert await log.append("a", 1, rows(2, 2), batch_id(2)) == NotWritten(disk_full.DISK_FULL)
+        with pytest.raises(StoreUnavailable, match=disk_full.DISK_FULL):
             await positions.mark_read("ann", "a", ReadMark(1, 1))
+        (record,) = caplog.records
+        assert record.getMessage().startswith(disk_full.DISK_FULL)
+        assert (record.levelname, record.exc_info) == ("ERROR", None)
         assert await log.head("a") == 1
         disk.full = False
         assert await log.append("a", 1, rows(2, 2), batch_id(3)) == Committed()

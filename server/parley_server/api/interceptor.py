@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
+from parley_runtime.disk_full import is_disk_full, note_disk_full
 from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_runtime.status import abort_arguments
@@ -177,11 +178,20 @@ def malformed(error: Exception) -> Refusal:
 
 
 def store_unavailable(what: str, error: StoreUnavailable) -> Refusal:
-    """The refusal when a store does not answer; the cause goes to the log, not to the caller."""
-    log.error("store unavailable", call=what, error=str(error))
+    """The refusal when a store does not answer; the cause goes to the log, not to the caller. Only that the
+    disk is full is for both.
+    """
+    if is_disk_full(str(error)):
+        note_disk_full()
+        said = (
+            "The server cannot store anything: the disk is full. Retry later, with the same client-made ids."
+        )
+    else:
+        log.error("store unavailable", call=what, error=str(error))
+        said = "The server cannot reach its store. Retry, with the same client-made ids."
     return Refusal(
         Reason.STORE_UNAVAILABLE,
-        "The server cannot reach its store. Retry, with the same client-made ids.",
+        said,
         retry_after_seconds=1.0,
     )
 

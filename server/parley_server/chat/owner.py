@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from parley_runtime.disk_full import is_disk_full, note_disk_full
 from parley_runtime.logs import get_logger
 from parley_runtime.refusal import Reason, Refusal
 from parley_server.chat import codec
@@ -85,6 +86,8 @@ class _Attempt:
 
     batch_id: bytes
     batch: Batch
+    cause: str
+    """Why it is not known."""
 
 
 class ChannelOwner:
@@ -146,8 +149,11 @@ class ChannelOwner:
             outcomes = await self._settle([waiting.command for waiting in taken])
         except StoreUnavailable as error:
             self._state = None
-            log.error("store unavailable", channel_id=self.channel_id, error=str(error))
-            outcomes = [_unavailable()] * len(taken)
+            if is_disk_full(str(error)):
+                note_disk_full()
+            else:
+                log.error("store unavailable", channel_id=self.channel_id, error=str(error))
+            outcomes = [_unavailable(str(error))] * len(taken)
         except BaseException as error:
             self._state = None
             for waiting in taken:
@@ -194,7 +200,9 @@ class ChannelOwner:
                     await self._see_off_deleted(batch)
                 return batch.outcomes
             self._state = None
-        raise StoreUnavailable(f"{self.channel_id}: other writers won {self._limits.tries} times")
+        if unsettled:
+            raise StoreUnavailable(f"not settled after {self._limits.tries} tries: {unsettled[-1].cause}")
+        raise StoreUnavailable(f"other writers won {self._limits.tries} times")
 
     async def _commit(self, batch: Batch, unsettled: list[_Attempt]) -> bool:
         """Whether the batch is in the log for certain, and projected. If not, decide again; it may be in
@@ -210,10 +218,10 @@ class ChannelOwner:
                 return True
             case Conflict():
                 return False
-            case Unknown():
+            case Unknown(cause):
                 # Not there yet may mean not there ever or still to land: either way it is safe to decide
                 # again, since both attempts expect the same head and at most one can win.
-                attempt = _Attempt(batch_id, batch)
+                attempt = _Attempt(batch_id, batch, cause)
                 if await self._is_in_log(attempt):
                     await self._ports.projections.apply(self.channel_id, batch.events)
                     return True
@@ -333,9 +341,12 @@ class ChannelOwner:
             self._fanned_marked = max(fanned, self._fanned_marked)
 
 
-def _unavailable() -> Refusal:
+def _unavailable(cause: str = "") -> Refusal:
+    said = (
+        "The store cannot take it: the disk is full." if is_disk_full(cause) else "The store did not answer."
+    )
     return Refusal(
         Reason.STORE_UNAVAILABLE,
-        "The store did not answer: the outcome is not known. Repeat the call with the same client-made id.",
+        f"{said} The outcome is not known. Repeat the call with the same client-made id.",
         retry_after_seconds=1.0,
     )

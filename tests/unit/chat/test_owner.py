@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from parley_runtime.disk_full import DISK_FULL
 from parley_runtime.refusal import Reason, Refusal
+from parley_server.backends.memory.message_log import MemoryMessageLog
 from parley_server.backends.memory.projections import MemoryProjections
 from parley_server.chat.activation import ActivationLimits
 from parley_server.chat.batch import BatchLimits
 from parley_server.chat.command import AddMembers, Done, LeaveChannel, RemoveMember
 from parley_server.chat.event import Role
-from parley_server.ports.message_log import StoreUnavailable
+from parley_server.ports.message_log import NotWritten, StoreUnavailable
 from parley_server.testing.late_log import LateLog
 from parley_server.testing.lone_owner import CREATE, NOW_MS, LoneOwner, post
 
@@ -145,6 +147,37 @@ async def test_nothing_is_acknowledged_before_it_is_projected() -> None:
     assert unknown.reason is Reason.STORE_UNAVAILABLE
     projections.fails = False
     assert await node.do(post("ann", 1)) == [Done(5, 1, NOW_MS, duplicate=True)]
+
+
+class FullLog(MemoryMessageLog):
+    fails_with = ""
+
+    async def append(self, *asked: Any) -> Any:
+        return NotWritten(self.fails_with) if self.fails_with else await super().append(*asked)
+
+
+async def test_why_a_store_takes_nothing_is_told(
+    projections: MemoryProjections, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The operator is told the store's own cause, and a sender that the disk is full. Planted: the cause
+    dropped; eight tries without room ended as "other writers won 8 times".
+    """
+    log = FullLog()
+    node = LoneOwner(log, projections)
+    await node.do(CREATE)
+    log.fails_with = DISK_FULL
+    (refused,) = await node.do(post("ann", 1))
+    assert refused.reason is Reason.STORE_UNAVAILABLE
+    assert DISK_FULL in refused.message
+    assert "other writers" not in caplog.text
+    log.fails_with = "the queue overflows"
+    caplog.clear()
+    (refused,) = await node.do(post("ann", 1))
+    assert "The store did not answer." in refused.message
+    (record,) = caplog.records
+    assert vars(record)["fields"]["error"] == "not settled after 8 tries: the queue overflows"
+    log.fails_with = ""
+    assert await node.do(post("ann", 1)) == [Done(5, 1, NOW_MS, duplicate=False)]
 
 
 async def test_a_feed_that_is_gone_costs_no_acknowledgement(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import apsw
 
+from parley_runtime.disk_full import DISK_FULL, note_disk_full
 from parley_runtime.logs import get_logger
 from parley_server.ports.message_log import StoreUnavailable
 
@@ -281,9 +282,8 @@ class Writer:
                 return [answer for job in batch for answer in self._commit(connection, [job])]
             if not isinstance(error, apsw.Error):
                 return [(job, error) for job in batch]
-            cause = f"{type(error).__name__}: {error}"
             open_end = committing and not isinstance(error, apsw.FullError)
-            log.exception("a transaction of chat.db failed", may_be_written=open_end)
+            cause = _explain("a transaction of chat.db failed", error, may_be_written=open_end)
             return [(job, job.write.failed(job.request, cause, may_be_written=open_end)) for job in batch]
         self._lazy_commits = not durable
         return answers
@@ -293,8 +293,8 @@ class Writer:
             self._set_synchronous(connection, DURABLE)
             return job.write.run(connection, [job.request])[0]
         except apsw.Error as error:
-            log.exception("work on chat.db between transactions failed")
-            return job.write.failed(job.request, f"{type(error).__name__}: {error}", may_be_written=False)
+            cause = _explain("work on chat.db between transactions failed", error)
+            return job.write.failed(job.request, cause, may_be_written=False)
         except Exception as error:
             return error
 
@@ -318,8 +318,8 @@ class Writer:
             self._set_synchronous(connection, DURABLE)
             version = connection.pragma("user_version")
             connection.execute(f"PRAGMA user_version = {version}", can_cache=False)
-        except apsw.Error:
-            log.exception("syncing chat.db failed")
+        except apsw.Error as error:
+            _explain("syncing chat.db failed", error)
 
     def _wal_grew(self, connection: apsw.Connection, database: str, pages: int) -> int:
         self._wal_pages = pages
@@ -330,8 +330,8 @@ class Writer:
         self._wal_pages = 0
         try:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error:
-            log.exception("a checkpoint of chat.db failed; it is tried again later")
+        except apsw.Error as error:
+            _explain("a checkpoint of chat.db failed; it is tried again later", error)
 
 
 _STORE_FAILED: Final = (
@@ -383,6 +383,17 @@ class RowsStatement:
             row = "(" + ", ".join("?" * self._columns) + ")"
             self._texts[rows] = text = self._head + ", ".join([row] * rows) + self._tail
         return text
+
+
+def _explain(event: str, error: apsw.Error, **fields: object) -> str:
+    """Log what failed. Returns its cause, for the callers. A full disk is no defect that a traceback helps
+    with, and every transaction meets it.
+    """
+    if isinstance(error, apsw.FullError):
+        note_disk_full()
+        return DISK_FULL
+    log.error(event, exc_info=error, **fields)
+    return f"{type(error).__name__}: {error}"
 
 
 def _set_result(future: asyncio.Future[None]) -> None:
