@@ -7,6 +7,7 @@ with a `StreamEnded`, or GOAWAY with a `ConnectionFailed` after which the owner 
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from parley_wire import frames
@@ -51,11 +52,13 @@ class Connection:
         "_local_announced",
         "_resets",
         "_residue",
+        "_turn_events",
         "awaits_settings",
         "client",
         "closed_streams",
         "control",
         "failed",
+        "has_more",
         "header_since",
         "limits",
         "now",
@@ -93,6 +96,9 @@ class Connection:
         self._frame_since = 0.0
         # When the peer's present header block began, be it within its first frame. None outside of one.
         self.header_since: float | None = None
+        self.has_more = False
+        """Frames of the peer wait for another turn: `receive` goes on with them, also without new bytes."""
+        self._turn_events = sys.maxsize if client else limits.events_per_turn
         self._awaits_preface = not client
         self.awaits_settings = True
         # Collected while `receive` runs, then handed over: an idle connection keeps none.
@@ -121,7 +127,12 @@ class Connection:
             self.window.resize(self.limits.connection_window_bytes)
 
     def receive(self, data: bytes, now_seconds: float) -> list[Event]:
-        """Take bytes from the peer. `now_seconds` is any clock that does not go backwards."""
+        """Take bytes from the peer. `now_seconds` is any clock that does not go backwards.
+
+        A client's bytes are worked through until `events_per_turn` came of them; `has_more` says that some
+        are left.
+        """
+        self.has_more = False
         if self.failed:
             return []
         self.now = now_seconds
@@ -161,6 +172,9 @@ class Connection:
             if self.failed:
                 break
             since = now_seconds
+            if len(events) >= self._turn_events:
+                self.has_more = offset < size
+                break
         self._events = None
         self._residue = b""
         if self.failed:
@@ -169,7 +183,12 @@ class Connection:
         if offset < size:
             self._residue = residue = data[offset:]
             self._frame_since = since
-            if headers.since is None and len(residue) > _KIND_AT and residue[_KIND_AT] == HEADERS:
+            if (
+                not self.has_more
+                and headers.since is None
+                and len(residue) > _KIND_AT
+                and residue[_KIND_AT] == HEADERS
+            ):
                 self.header_since = since
         return events
 

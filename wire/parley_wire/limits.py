@@ -49,6 +49,9 @@ class Limits:
     control_backlog_bytes: int = 64 * 1024
     """Acknowledgements, headers and resets that wait because the peer does not read. More: nothing is read
     from it either, until it does."""
+    events_per_turn: int = 32
+    """Requests, DATA frames and ends of streams that a client may hand over before other connections have
+    their turn; the rest waits, and nothing more is read from it meanwhile."""
     flush_bytes: int = 64 * 1024
     """What is handed to the socket at once before other connections have their turn."""
     send_buffer_bytes: int = 16 * 1024 * 1024

@@ -59,6 +59,8 @@ class ServerOptions:
     mistaken_client_lines_per_minute: int = 6
     """Lines in the log about clients that speak TLS to a port without, or plain text to one with TLS. Those
     beyond it are counted, and told with the next line."""
+    given_up_lines_per_minute: int = 60
+    """The same for lines about connections that were given up."""
     reuse_port: bool = False
     """Several processes may listen on one port; the kernel spreads connections over them."""
     backlog: int = 4096

@@ -13,6 +13,7 @@ import grpc.aio
 from parley_wire.credentials import context_of
 from parley_wire.flusher import Flusher, flush_now
 from parley_wire.handlers import Handlers
+from parley_wire.limited_log import LimitedLog
 from parley_wire.listener import Listener
 from parley_wire.log import log
 from parley_wire.mistaken_clients import MistakenClients
@@ -83,6 +84,7 @@ class Server(grpc.aio.Server):
         # Handlers that run, each task under its method's name.
         self.tasks: set[asyncio.Task[None]] = set()
         self.mistaken_clients = MistakenClients(self.options.mistaken_client_lines_per_minute)
+        self.given_up_log = LimitedLog(self.options.given_up_lines_per_minute)
         self.fault_metadata = fault_metadata
         self.on_fault = on_fault
         self._uniform = uniform

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, cast
 
 from parley_wire.connection import SPEAKS_TLS, Connection
@@ -42,6 +43,8 @@ class ServerConnection(asyncio.Protocol):
         "_pinged_at",
         "_stalled_since",
         "_transport",
+        "_turn_events",
+        "_turn_over",
         "address",
         "core",
         "dirty",
@@ -58,6 +61,9 @@ class ServerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         # Nothing is read, since our answers are not.
         self._deaf = False
+        # Nothing is read until others had their turn; and what came in this one.
+        self._turn_over = False
+        self._turn_events = 0
         self._peer: str | None = None
         self._auth_context: Mapping[str, tuple[bytes, ...]] | None = None
         # Set for a header block that began and had not ended; once it has, nobody minds the timer.
@@ -99,7 +105,8 @@ class ServerConnection(asyncio.Protocol):
         now = self.server.loop.time()
         self._heard_at = now
         try:
-            for event in core.receive(data, now):
+            events = core.receive(data, now)
+            for event in events:
                 if type(event) is DataReceived:
                     owner = event.stream.owner
                     if owner is not None:
@@ -113,6 +120,10 @@ class ServerConnection(asyncio.Protocol):
             log.exception("a connection failed")
             core.fail(ErrorCode.INTERNAL_ERROR, "the server failed")
             self._close_soon()
+        else:
+            self._turn_events += len(events)
+            if core.has_more or self._turn_events >= core.limits.events_per_turn:
+                self._end_turn()
         if core.header_since is not None and self._header_timer is None:
             self._time_header(core.header_since)
         if not self.dirty and core.wants_flush:
@@ -131,8 +142,8 @@ class ServerConnection(asyncio.Protocol):
         self._stalled_since = None
         if self._deaf:
             self._deaf = False
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
+            if not self._turn_over:
+                self._end_turn()
         self.schedule()
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -275,11 +286,37 @@ class ServerConnection(asyncio.Protocol):
             if event.reason is SPEAKS_TLS:
                 self.server.mistaken_clients.spoke_tls(self.peer, self._port, self.server.loop.time())
             else:
-                log.info("connection of %s given up: %s, %s", self.peer, event.code.name, event.reason)
+                self.server.given_up_log.write(
+                    logging.INFO,
+                    "connection of %s given up: %s, %s",
+                    self.peer,
+                    event.code.name,
+                    event.reason,
+                    now_seconds=self.server.loop.time(),
+                )
             self._close_soon()
         elif self._close_at is not None and not self.core.shutting_down and not self.core.failed:
             # Its settings came, so the handshake is over.
             self._close_at = None
+
+    def _end_turn(self) -> None:
+        """Let other connections come before this one goes on: what one client has sent may keep us busy for
+        seconds, and the loop would read on for as long as there is more.
+        """
+        if self._transport is not None and not self._turn_over:
+            self._turn_over = True
+            self._transport.pause_reading()
+            self.server.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn_over = False
+        self._turn_events = 0
+        if self._deaf or self._transport is None or self._transport.is_closing():
+            return
+        if self.core.has_more:
+            self.data_received(b"")
+        if not self._turn_over and not self._deaf:
+            self._transport.resume_reading()
 
     def _time_header(self, since: float) -> None:
         """Give up on the header block that began at `since` unless it ends in time."""

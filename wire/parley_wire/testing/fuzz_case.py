@@ -109,8 +109,8 @@ class FuzzCase:
     def _feed(self, data: bytes) -> None:
         """In pieces, now and then."""
         rand = self._random
-        while data:
-            cut = len(data) if rand.random() < 0.8 else rand.randint(1, len(data))
+        while data or self._core.has_more:
+            cut = len(data) if rand.random() < 0.8 else rand.randint(min(1, len(data)), len(data))
             events = self._core.receive(data[:cut], self._now)
             data = data[cut:]
             self._report.events += len(events)

@@ -90,6 +90,8 @@ class Peer:
         events: list[Event] = []
         for part in parts:
             events += self.connection.receive(part, self.now)
+            while self.connection.has_more:
+                events += self.connection.receive(b"", self.now)
         return events
 
     def sent(self) -> list[Frame]:

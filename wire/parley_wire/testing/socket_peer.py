@@ -39,6 +39,8 @@ class SocketPeer:
             name = "localhost" if self._tls else None
             connected = socket.socket()
             connected.setblocking(False)
+            # As asyncio does for sockets of its own: what is written goes out at once.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._receive_buffer_bytes:
                 connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
             await asyncio.get_running_loop().sock_connect(connected, (host, int(port)))
