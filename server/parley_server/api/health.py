@@ -111,7 +111,7 @@ class HealthChecks:
             except Exception as error:
                 healthy = False
                 if self._healthy.get(name, True):
-                    log.error("dependency is not healthy", dependency=name, error=str(error))
+                    log.error("dependency is not healthy", dependency=name, error=_cause(error))
             if healthy and self._healthy.get(name) is False:
                 log.warning("dependency is healthy again", dependency=name)
             self._healthy[name] = healthy
@@ -127,3 +127,10 @@ class HealthChecks:
     def leave(self) -> None:
         """Answer NOT_SERVING from now on: the node is leaving."""
         self.servicer.leave()
+
+
+def _cause(error: Exception) -> str:
+    """What to tell of an error, whose own text may be empty, as that of a time limit is."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {CHECK_LIMIT_SECONDS:g} s"
+    return str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from parley_runtime.refusal import Reason, Refusal
@@ -54,9 +55,11 @@ class RateCheck:
         """Count one use of the named rate. Raises Refusal (RATE_LIMITED)."""
         retry_after_seconds = await self._limiter.take(f"{name}:{who}", self._rates[name])
         if retry_after_seconds > 0:
+            # Rounded up: who comes back earlier is refused again, and "after 0.00 s" tells nobody anything.
+            shown_seconds = math.ceil(retry_after_seconds * 100) / 100
             raise Refusal(
                 Reason.RATE_LIMITED,
-                f"Too many calls of this kind. Retry after {retry_after_seconds:.2f} s.",
+                f"Too many calls of this kind. Retry after {shown_seconds:.2f} s.",
                 retry_after_seconds=retry_after_seconds,
                 metadata={"rate": name},
             )

@@ -48,6 +48,36 @@ async def test_a_dependency_that_hangs_is_not_healthy(monkeypatch: pytest.Monkey
     assert await served(checks) == {"": True, "hangs": True, "other": True}
 
 
+async def test_the_log_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the error has no text of its own. Planted: its text alone; a dependency that hung was logged
+    with an empty error.
+    """
+    monkeypatch.setattr(health, "CHECK_LIMIT_SECONDS", 0.02)
+
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    async def wordless() -> None:
+        raise ConnectionError
+
+    async def speaks() -> None:
+        raise ConnectionError("nobody is there")
+
+    checks = HealthChecks({"hangs": hangs, "wordless": wordless, "speaks": speaks}, watches_limit=1)
+    await checks.check()
+    logged = {
+        fields["dependency"]: fields["error"]
+        for fields in (vars(record)["fields"] for record in caplog.records)
+    }
+    assert logged == {
+        "hangs": "no answer within 0.02 s",
+        "wordless": "ConnectionError",
+        "speaks": "nobody is there",
+    }
+
+
 async def test_checks_go_on_after_one_that_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the limit of time left out; nothing was asked again."""
     monkeypatch.setattr(health, "CHECK_LIMIT_SECONDS", 0.02)
