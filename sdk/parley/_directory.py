@@ -21,17 +21,25 @@ class Directory:
         self._link = link
 
     async def user(self, name_or_id: str) -> User:
-        """The user with this name or id. Raises UserNotFound.
+        """The user with this name or id. Raises UserNotFound, whose message says which of several it was.
 
         "@bob" is a user name for certain. Without @ an id comes first, so that nobody can take the place of
         another user by choosing that user's id as a name.
         """
-        if name_or_id.startswith("@"):
-            return await self._get(user_service_pb2.GetUserRequest(username=name_or_id[1:]))
         try:
-            return await self._get(user_service_pb2.GetUserRequest(user_id=name_or_id))
-        except (UserNotFound, InvalidField):  # A long name cannot be an id at all.
-            return await self._get(user_service_pb2.GetUserRequest(username=name_or_id))
+            if name_or_id.startswith("@"):
+                return await self._get(user_service_pb2.GetUserRequest(username=name_or_id[1:]))
+            try:
+                return await self._get(user_service_pb2.GetUserRequest(user_id=name_or_id))
+            except (UserNotFound, InvalidField):  # A long name cannot be an id at all.
+                return await self._get(user_service_pb2.GetUserRequest(username=name_or_id))
+        except UserNotFound as error:
+            raise UserNotFound(
+                f"No such user: {name_or_id}. Check the user id or the user name.",
+                code=error.code,
+                reason=error.reason,
+                metadata=error.metadata,
+            ) from error
 
     async def user_id(self, user: User | str) -> str:
         """The id of a user who is given by profile, name or id. Raises UserNotFound."""

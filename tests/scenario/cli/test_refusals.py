@@ -62,7 +62,8 @@ async def test_refusals_of_the_server_are_exit_code_1(node: NodeProcess, termina
     terminal.environ["PARLEY_SERVER"] = node.address
     await terminal.sign_up("alice")
     for arguments, stdin, part in [
-        (["send", "@nobody", "hi"], None, "No such user"),
+        (["send", "@nobody", "hi"], None, "No such user: @nobody"),
+        (["group", "create", "trip", "@alice", "@carol"], None, "No such user: @carol"),
         (["send", "@alice", "hi"], None, "another user"),
         (["send", "alice", "hi"], None, "@name"),
         (["devices", "--revoke", "mine"], None, "parley devices"),

@@ -187,6 +187,22 @@ async def test_nobody_can_take_the_place_of_a_user_by_name(node: FakeNode) -> No
             await client.user("carol")
 
 
+async def test_which_of_several_users_is_not_there_is_said(node: FakeNode) -> None:
+    """However a user is named. Planted: the server's own words, which name nobody."""
+
+    async def get_user(request: Any, context: Context) -> user_service_pb2.GetUserResponse:
+        if request.username == "bob":
+            return user_service_pb2.GetUserResponse(user=user_pb2.User(user_id="id-of-bob", username="bob"))
+        await node.refuse(context, grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND")
+
+    node.unary["GetUser"] = get_user
+    async with parley.connect(node.target, token="t") as client:
+        for missing in ("@carol", "carol"):
+            with pytest.raises(parley.UserNotFound, match=rf"No such user: {missing}\.") as error:
+                await client.create_group("title", ["@bob", missing, "@dave"])
+            assert (error.value.code, error.value.reason) == (grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND")
+
+
 async def test_one_string_is_not_a_list_of_users(node: FakeNode) -> None:
     """ "bob" would be b, o and b. Planted: no check."""
     async with parley.connect(node.target, token="t") as client:
