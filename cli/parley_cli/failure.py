@@ -65,11 +65,7 @@ def failure_of(error: parley.ParleyError, server: str) -> CommandFailure:
     message = error.message or reason or code
     advice = _ADVICE.get(reason, "")
     if code == "UNAVAILABLE" and reason in _NOBODY_ANSWERED:
-        return CommandFailure(
-            ExitCode.UNREACHABLE,
-            f"cannot reach {server} ({_cause(message)})",
-            "Start a server there with `parley up`, or name another with --server HOST:PORT",
-        )
+        return CommandFailure(ExitCode.UNREACHABLE, *_not_reached(_cause(message), server))
     if code == "DEADLINE_EXCEEDED" and not reason:
         return CommandFailure(ExitCode.UNREACHABLE, f"{server} did not answer in time", "Try again")
     if error.retry_after_seconds:
@@ -81,9 +77,54 @@ def failure_of(error: parley.ParleyError, server: str) -> CommandFailure:
     return CommandFailure(ExitCode.REFUSED, message, advice)
 
 
+# Of gRPC, about a connection that was there and ended without a word, or with none that was understood.
+_CUT_OFF = ("Socket closed", "Connection reset", "Broken pipe", "before receiving SETTINGS")
+
+
+def _not_reached(cause: str, server: str) -> tuple[str, str]:
+    """What to say of a server to which there is no connection, and the advice. `cause` is gRPC's."""
+    if "CERTIFICATE_VERIFY_FAILED" in cause:
+        why = cause.rpartition("CERTIFICATE_VERIFY_FAILED: ")[2].partition(":")[0]
+        return (
+            f"the certificate of {server} is not trusted here ({why})",
+            "Name a PEM file with the certificate, or the authority that signed it, by --tls-ca FILE",
+        )
+    if "Hostname Verification" in cause:
+        return (
+            f"the certificate of {server} is for another name",
+            "Call the server by a name that its certificate is for: --server NAME:PORT",
+        )
+    if "WRONG_VERSION_NUMBER" in cause:
+        return (
+            f"{server} does not speak TLS",
+            "Leave --tls and --tls-ca out; where a log-in remembers them, log in again without them",
+        )
+    if "andshake" in cause:
+        return (
+            f"cannot agree on TLS with {server} ({cause})",
+            "If the server there speaks no TLS, leave --tls and --tls-ca out and log in again without them; "
+            "if there is none, name another with --server HOST:PORT",
+        )
+    if any(part in cause for part in _CUT_OFF) and not server.startswith("unix:"):
+        return (
+            f"cannot talk to {server} ({cause})",
+            "If the server there speaks TLS, add --tls, or --tls-ca FILE for a certificate of its own; "
+            "if not, try again, or name another with --server HOST:PORT",
+        )
+    return (
+        f"cannot reach {server} ({cause})",
+        "Start a server there with `parley up`, or name another with --server HOST:PORT",
+    )
+
+
 def _cause(message: str) -> str:
     """The end of what gRPC says, without its words about how it went through the addresses."""
-    return message.rpartition("last error: ")[2].removeprefix("UNKNOWN: ").rstrip(".")
+    return (
+        message.rpartition("last error: ")[2]
+        .removeprefix("UNKNOWN: ")
+        .removeprefix("UNAVAILABLE: ")
+        .rstrip(".")
+    )
 
 
 def _seconds(seconds: float) -> str:

@@ -120,6 +120,7 @@ async def test_what_keeps_a_node_from_starting_is_one_line(terminal: Any) -> Non
 
 
 async def test_tls_with_a_certificate_of_ones_own(terminal: Any, tls_files: Any) -> None:
+    """Planted: the advice to start a server where one runs, to those who use no TLS or do not trust it."""
     certificate, key = tls_files
     (terminal.folder / "parley.toml").write_text(
         f'[tls]\ncertificate_file = "{certificate}"\nkey_file = "{key}"\n'
@@ -130,7 +131,15 @@ async def test_tls_with_a_certificate_of_ones_own(terminal: Any, tls_files: Any)
     # The log-in remembers how to trust this server.
     assert "alice" in await terminal.ok("whoami")
     plain = await terminal.run("login", "alice", "--password-stdin", stdin=password)
-    assert plain.code == 3
+    assert plain.code == 3 and "add --tls, or --tls-ca FILE" in plain.err
     untrusted = await terminal.run("login", "alice", "--password-stdin", "--tls", stdin=password)
-    assert untrusted.code == 3
+    assert untrusted.code == 3 and "--tls-ca FILE" in untrusted.err
+    await up.end(signal.SIGTERM)
+
+
+async def test_tls_to_a_server_without_it(terminal: Any) -> None:
+    """Planted: the advice to start a server where one runs."""
+    up, terminal.environ["PARLEY_SERVER"] = await _started(terminal)
+    done = await terminal.run("login", "alice", "--password-stdin", "--tls", stdin=b"password of alice\n")
+    assert done.code == 3 and "does not speak TLS. Leave --tls" in done.err
     await up.end(signal.SIGTERM)

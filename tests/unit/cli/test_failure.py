@@ -56,6 +56,55 @@ def test_a_server_that_is_not_there_is_named() -> None:
     assert "parley up" in line
 
 
+_TLS_FAILED = (
+    "Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:10:SSL routines:OPENSSL_internal:"
+)
+
+
+@pytest.mark.parametrize(
+    ("cause", "said", "advised"),
+    [
+        (
+            f"UNKNOWN: ipv4:127.0.0.1:1: {_TLS_FAILED}CERTIFICATE_VERIFY_FAILED: self signed certificate: OK",
+            "is not trusted here (self signed certificate)",
+            "--tls-ca FILE",
+        ),
+        (
+            f"UNKNOWN: ipv4:127.0.0.1:1: {_TLS_FAILED}WRONG_VERSION_NUMBER: Invalid context: OK",
+            "does not speak TLS",
+            "Leave --tls",
+        ),
+        (
+            "UNKNOWN: ipv4:127.0.0.1:1: Custom verification check failed with error: UNAUTHENTICATED: "
+            "Hostname Verification Check failed",
+            "is for another name",
+            "--server NAME:PORT",
+        ),
+        (
+            "UNAVAILABLE: ipv4:127.0.0.1:1: Handshake read failed (Socket closed)",
+            "cannot agree on TLS",
+            "leave --tls",
+        ),
+        ("UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", "cannot talk to", "add --tls, or --tls-ca FILE"),
+    ],
+)
+def test_a_server_that_is_there_is_not_told_to_be_started(cause: str, said: str, advised: str) -> None:
+    """The causes are grpc's own words. Planted: each of the five taken for a server that is not there."""
+    error = parley.ParleyError(
+        f"failed to connect to all addresses; last error: {cause}", code=grpc.StatusCode.UNAVAILABLE
+    )
+    failure = failure_of(error, _SERVER)
+    assert failure.exit_code == ExitCode.UNREACHABLE
+    assert said in failure.what and _SERVER in failure.what
+    assert advised in failure.advice and "parley up" not in failure.advice
+
+
+def test_nobody_is_told_to_use_tls_on_a_unix_socket() -> None:
+    """It is refused there. Planted: the advice for every connection that was cut off."""
+    error = parley.ParleyError("UNAVAILABLE: unix:/x: Socket closed", code=grpc.StatusCode.UNAVAILABLE)
+    assert "--tls" not in failure_of(error, "unix:/x").line()
+
+
 def test_sentences_end_once() -> None:
     assert CommandFailure(ExitCode.REFUSED, "no", "do\n that.").line() == "parley: no. do that."
     assert CommandFailure(ExitCode.REFUSED, "no!").line() == "parley: no!"
