@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -22,6 +25,8 @@ from parley_cli.target import parse_target
 _HISTORY_LIMIT = 10_000
 _READY_SECONDS = 10.0
 """A person waits: a server that cannot be reached at first is told. Later the connection is awaited."""
+_SILENT_SECONDS = 2.0
+"""How long a person may see nothing at all before they are told what is tried."""
 
 
 def register(app: typer.Typer) -> None:
@@ -66,9 +71,11 @@ def tail(
         parse_target(target)
 
     async def work() -> None:
-        async with signed_in(options, foreground=True, on_status=_Connection().changed) as client:
-            channel = await open_target(client, target, begin=True) if target is not None else None
-            await _Tail(client, channel.id if channel else None, as_json, numbers).run(history)
+        connection = _Connection()
+        with connection.awaited(options.server):
+            async with signed_in(options, foreground=True, on_status=connection.changed) as client:
+                channel = await open_target(client, target, begin=True) if target is not None else None
+                await _Tail(client, channel.id if channel else None, as_json, numbers).run(history)
 
     run(options, work())
 
@@ -137,13 +144,28 @@ class _Tail:
 
 
 class _Connection:
-    """Tells the person that the connection is gone, and that it is back: once each."""
+    """Tells the person that the first connection takes long, that one is gone, that it is back: once each."""
 
     def __init__(self) -> None:
-        self._was_live = self._gone = False
+        self._reached = self._was_live = self._gone = False
+
+    @contextmanager
+    def awaited(self, server: str) -> Iterator[None]:
+        """Within it, a first connection that takes more than 2 seconds is spoken of. Needs an event loop."""
+        timer = asyncio.get_running_loop().call_later(_SILENT_SECONDS, self._late, server)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _late(self, server: str) -> None:
+        if not self._reached:
+            note(f"Trying to reach {server} …")
 
     def changed(self, status: parley.ClientStatus) -> None:
         """Called by the client when its phase changes."""
+        if status.phase in (parley.Phase.CATCHING_UP, parley.Phase.LIVE):
+            self._reached = True
         if status.phase is parley.Phase.WAITING and self._was_live and not self._gone:
             self._gone = True
             note("The connection is gone. Trying again …")

@@ -62,10 +62,16 @@ class RunningCommand:
                         return True
         return False
 
-    async def error_line(self) -> str:
-        """The next line that it writes to standard error."""
+    async def error_line(self, *, patient: bool = True) -> str:
+        """The next line that it writes to standard error.
+
+        With `patient`, one that says that a connection takes long is passed over: a busy machine writes it.
+        """
         assert self._process.stderr is not None
-        return await self._line(self._process.stderr)
+        line = await self._line(self._process.stderr)
+        while patient and line.startswith("Trying to reach "):
+            line = await self._line(self._process.stderr)
+        return line
 
     async def line(self) -> str:
         """The next line that it writes to standard output."""

@@ -75,6 +75,17 @@ async def test_two_people_talk_and_history_survives_a_restart(node: NodeProcess,
         )
 
 
+async def test_tail_says_whom_it_tries_to_reach(node: NodeProcess, terminal: Any) -> None:
+    """Long before it gives up. Planted: no word until it did."""
+    terminal.environ["PARLEY_SERVER"] = node.address
+    await terminal.sign_up("alice")
+    await node.stop()
+    tail = await terminal.start("tail")
+    assert await tail.error_line(patient=False) == f"Trying to reach {node.address} …"
+    ended = await tail.end(signal.SIGINT)
+    assert (ended.code, ended.out, ended.err) == (130, "", "")
+
+
 async def test_a_file_of_100_000_characters_goes_through_byte_for_byte(
     node: NodeProcess, terminal: Any
 ) -> None:
