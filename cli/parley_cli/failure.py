@@ -68,7 +68,11 @@ def failure_of(error: parley.ParleyError, server: str) -> CommandFailure:
         return CommandFailure(ExitCode.UNREACHABLE, *_not_reached(_cause(message), server))
     if code == "DEADLINE_EXCEEDED" and not reason:
         return CommandFailure(ExitCode.UNREACHABLE, f"{server} did not answer in time", "Try again")
-    if error.retry_after_seconds:
+    if reason == "STORE_UNAVAILABLE":
+        # The server's own words are for programs, which can repeat a call with its id.
+        message = f"the store of {server} did not answer: whether something was changed is not known"
+        advice = "Look before you try again"
+    elif error.retry_after_seconds:
         advice = f"Try again in {_seconds(error.retry_after_seconds)}"
     if code == "UNAUTHENTICATED" and reason not in _REFUSED_THOUGH_UNAUTHENTICATED:
         return CommandFailure(ExitCode.NOT_LOGGED_IN, message, advice)

@@ -7,6 +7,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import parley
+
 if TYPE_CHECKING:
     from parley_server.testing.node_process import NodeProcess
 
@@ -73,6 +75,26 @@ async def test_two_people_talk_and_history_survives_a_restart(node: NodeProcess,
         assert done.err == (
             "" if running is tail else "The connection is gone. Trying again …\nConnected again.\n"
         )
+
+
+async def test_a_message_sent_again_with_its_id_is_written_once(node: NodeProcess, terminal: Any) -> None:
+    """Planted: a new id for every attempt."""
+    terminal.environ["PARLEY_SERVER"] = node.address
+    await terminal.sign_up("alice", "bob")
+    send = [
+        "--as",
+        "alice",
+        "send",
+        "@bob",
+        "--client-message-id",
+        parley.new_id(),
+        "--json",
+    ]
+    first, again = [json.loads(await terminal.ok(*send, "Hello!")) for _ in range(2)]
+    assert (first["duplicate"], again["duplicate"]) == (False, True)
+    assert first | {"duplicate": True} == again
+    other = await terminal.run(*send, "Something else")
+    assert other.code == 1 and "used" in other.err
 
 
 async def test_tail_says_whom_it_tries_to_reach(node: NodeProcess, terminal: Any) -> None:
