@@ -71,6 +71,8 @@ _SETTINGS_HEAD = """## Settings
 `parley up` and `parley server` take settings from a TOML file (`--config`), then from the environment, then
 from the command line; the later wins. The variable of `limits.text_code_points` is
 `PARLEY_LIMITS__TEXT_CODE_POINTS`. Dotted names are tables: `text_code_points` stands below `[limits]`.
+A rate is set whole, both its parts: `PARLEY_RATES__SEND__PER_MINUTE=600` with
+`PARLEY_RATES__SEND__BURST=30`, or `[rates.send]` with `per_minute = 600` and `burst = 30`.
 
 | setting | default | |
 |---|---|---|

@@ -7,6 +7,7 @@ An environment variable is named after its path: `PARLEY_LISTEN`, `PARLEY_LIMITS
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -190,6 +191,7 @@ def load_settings(
     Raises SettingsError for a file that cannot be read, an unknown name, or a value of the wrong kind.
     """
     tree: dict[str, Any] = {}
+    variables: dict[tuple[str, ...], str] = {}
     if config_path is not None:
         try:
             tree = tomllib.loads(config_path.read_text(encoding="utf-8"))
@@ -202,14 +204,71 @@ def load_settings(
             path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             if path[0] in Settings.__struct_fields__:
                 _put(tree, path, value, name)
+                variables[tuple(path)] = name
     for dotted, override in overrides.items():
-        _put(tree, dotted.split("."), override, dotted)
+        path = dotted.split(".")
+        _put(tree, path, override, dotted)
+        variables = {each: name for each, name in variables.items() if each != tuple(path)}
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(str(error)) from error
-    _check(settings)
+        what, _, place = str(error).partition(" - at `$")
+        path = place.rstrip("`").strip(".").split(".") if place else []
+        raise SettingsError(_named(what, path, variables)) from error
+    try:
+        _check(settings)
+    except _Wrong as wrong:
+        raise SettingsError(_named(wrong.what, wrong.path, variables)) from wrong
     return settings
+
+
+class _Wrong(Exception):
+    def __init__(self, path: list[str], what: str) -> None:
+        super().__init__(what)
+        self.path = path
+        self.what = what
+
+
+def _named(what: str, path: list[str], variables: Mapping[tuple[str, ...], str]) -> str:
+    """What is wrong, after the setting's dotted name and the variable that set it, or a part of it."""
+    field = _FIELD.search(what)
+    wanted = [*path, field.group(1)] if field else path
+    setters = [name for each, name in variables.items() if _same_branch(each, tuple(wanted))]
+    dotted = ".".join(path)
+    said = f"{dotted}: {what}" if dotted else what
+    hint = ""
+    if what.startswith("Expected `object`"):
+        hint = f". It is a table, set part by part: {_example(path)}"
+    elif "missing required" in what:
+        hint = f". Set all its parts: {_example(path)}"
+    return (f"{', '.join(setters)}: " if setters else "") + said + hint
+
+
+_FIELD = re.compile("unknown field `([^`]*)`")
+
+
+def _same_branch(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    shared = min(len(one), len(other))
+    return one[:shared] == other[:shared]
+
+
+def _example(path: list[str]) -> str:
+    """The variables of at most two parts of a table, with their defaults."""
+    table: Any = Settings()
+    for name in path:
+        table = getattr(table, name)
+    while isinstance(getattr(table, table.__struct_fields__[0]), msgspec.Struct):
+        path = [*path, table.__struct_fields__[0]]
+        table = getattr(table, path[-1])
+    prefix = ENVIRONMENT_PREFIX + "__".join(path).upper()
+    parts = [
+        f"{prefix}__{name.upper()}={_plain(getattr(table, name))}" for name in table.__struct_fields__[:2]
+    ]
+    return " ".join(parts)
+
+
+def _plain(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value or "..."
 
 
 def _put(tree: dict[str, Any], path: list[str], value: object, name: str) -> None:
@@ -227,7 +286,7 @@ _MAY_BE_ZERO = frozenset({"limits.edit_window_seconds"})
 
 def _check(settings: Settings) -> None:
     if bool(settings.tls.certificate_file) != bool(settings.tls.key_file):
-        raise SettingsError("tls: set both certificate_file and key_file, or neither")
+        raise _Wrong(["tls"], "set both certificate_file and key_file, or neither")
     for section_name in ("limits", "sessions", "auth"):
         section = getattr(settings, section_name)
         for name in section.__struct_fields__:
@@ -235,10 +294,10 @@ def _check(settings: Settings) -> None:
             if f"{section_name}.{name}" in _MAY_BE_ZERO and value == 0:
                 continue
             if isinstance(value, int | float) and not 0 < value < math.inf:
-                raise SettingsError(f"{section_name}.{name} must be greater than 0")
+                raise _Wrong([section_name, name], "must be greater than 0")
     if not 0 <= settings.stop_grace_seconds < math.inf:
-        raise SettingsError("stop_grace_seconds must be 0 or greater")
+        raise _Wrong(["stop_grace_seconds"], "must be 0 or greater")
     for name in settings.rates.__struct_fields__:
         rate: RateSetting = getattr(settings.rates, name)
         if not 0 < rate.per_minute < math.inf or rate.burst < 1:
-            raise SettingsError(f"rates.{name}: per_minute must be greater than 0 and burst at least 1")
+            raise _Wrong(["rates", name], "per_minute must be greater than 0 and burst at least 1")

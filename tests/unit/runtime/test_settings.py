@@ -84,6 +84,58 @@ def test_what_is_wrong_is_named_in_one_line(
 
 
 @pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        (
+            {"PARLEY_LIMITS__STREAMS": "many", "PARLEY_LIMITS__PAGE_BYTES": "9"},
+            "PARLEY_LIMITS__STREAMS: limits.streams: Expected `int`, got `str`",
+        ),
+        (
+            {"PARLEY_LIMITS__STREMS": "1"},
+            "PARLEY_LIMITS__STREMS: limits: Object contains unknown field `strems`",
+        ),
+        ({"PARLEY_LIMITS__STREAMS": "0"}, "PARLEY_LIMITS__STREAMS: limits.streams: must be greater than 0"),
+        (
+            {"PARLEY_STOP_GRACE_SECONDS": "-1"},
+            "PARLEY_STOP_GRACE_SECONDS: stop_grace_seconds: must be 0 or greater",
+        ),
+        (
+            {"PARLEY_RATES__SEND": "30"},
+            "PARLEY_RATES__SEND: rates.send: Expected `object`, got `str`. It is a table, set part by part: "
+            "PARLEY_RATES__SEND__PER_MINUTE=600 PARLEY_RATES__SEND__BURST=30",
+        ),
+        (
+            {"PARLEY_RATES__SEND__BURST": "9"},
+            "PARLEY_RATES__SEND__BURST: rates.send: Object missing required field `per_minute`. Set all its "
+            "parts: PARLEY_RATES__SEND__PER_MINUTE=600 PARLEY_RATES__SEND__BURST=30",
+        ),
+        (
+            {"PARLEY_RATES": "30"},
+            "PARLEY_RATES: rates: Expected `object`, got `str`. It is a table, set part by part: "
+            "PARLEY_RATES__SEND__PER_MINUTE=600 PARLEY_RATES__SEND__BURST=30",
+        ),
+        (
+            {"PARLEY_TLS": "yes"},
+            "PARLEY_TLS: tls: Expected `object`, got `str`. It is a table, set part by part: "
+            "PARLEY_TLS__CERTIFICATE_FILE=... PARLEY_TLS__KEY_FILE=...",
+        ),
+    ],
+)
+def test_the_variable_is_named(environ: Mapping[str, str], said: str) -> None:
+    """As it was typed, and how to set a table. Planted: the path alone; every variable that is set."""
+    with pytest.raises(SettingsError) as error:
+        load_settings(None, environ, {})
+    assert str(error.value) == said
+
+
+def test_a_variable_that_the_command_line_overrides_is_not_to_blame() -> None:
+    """Planted: the variable named though its value counts for nothing."""
+    with pytest.raises(SettingsError) as error:
+        load_settings(None, {"PARLEY_LISTEN": "127.0.0.1:1"}, {"listen": 5})
+    assert "PARLEY_LISTEN" not in str(error.value) and "listen" in str(error.value)
+
+
+@pytest.mark.parametrize(
     "content", [b"listen = ", b"\xff\xfe", b"[limits]\nstreams = 'x'", b"limits = 5", b"colour = 1"]
 )
 def test_a_file_that_cannot_be_used(tmp_path: Path, content: bytes) -> None:
