@@ -284,7 +284,26 @@ def _put(tree: dict[str, Any], path: list[str], value: object, name: str) -> Non
 _MAY_BE_ZERO = frozenset({"limits.edit_window_seconds"})
 
 
+_PORT_LIMIT = 65_535
+
+
+def _is_host_and_port(address: str) -> bool:
+    _, colon, port = address.rpartition(":")
+    return bool(colon) and port.isascii() and port.isdigit() and int(port) <= _PORT_LIMIT
+
+
 def _check(settings: Settings) -> None:
+    socket_path = settings.listen.removeprefix("unix:") if settings.listen.startswith("unix:") else ""
+    if not socket_path and not _is_host_and_port(settings.listen):
+        raise _Wrong(
+            ["listen"],
+            f"{settings.listen!r} is no address: write HOST:PORT, as in 127.0.0.1:50051, or unix:/PATH",
+        )
+    if settings.metrics_listen and not _is_host_and_port(settings.metrics_listen):
+        raise _Wrong(
+            ["metrics_listen"],
+            f"{settings.metrics_listen!r} is no address: write HOST:PORT, as in 127.0.0.1:9100",
+        )
     if bool(settings.tls.certificate_file) != bool(settings.tls.key_file):
         raise _Wrong(["tls"], "set both certificate_file and key_file, or neither")
     for section_name in ("limits", "sessions", "auth"):

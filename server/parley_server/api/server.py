@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import ssl
 from dataclasses import dataclass
 from functools import partial
@@ -123,21 +126,40 @@ def _wire_server(settings: Settings, interceptor: CallInterceptor, counts: LoopC
 
 
 def add_port(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
-    """Bind `listen` (host:port, port 0 for any), with TLS if set. Returns the port. Raises SettingsError."""
+    """Bind `listen` (host:port, port 0 for any, or unix:path), with TLS if set. Returns the port.
+
+    Raises AddressUnusable, which says why where the transport does, and SettingsError for the TLS files.
+    """
+    cause: BaseException | None = None
     try:
         if tls.certificate_file:
             credentials = _credentials(server, tls)
             port = server.add_secure_port(listen, credentials)
         else:
             port = server.add_insecure_port(listen)
-    except RuntimeError:
-        port = 0
+    except RuntimeError as error:
+        port, cause = 0, error.__cause__
     if port == 0:
-        raise AddressUnusable(
-            f"cannot listen on {listen}: the port is in use, or the address is not this machine's. "
-            "Choose another with --listen"
-        )
+        why = _why_unbound(cause, is_socket=listen.startswith("unix:"))
+        raise AddressUnusable(f"cannot listen on {listen}: {why}. Choose another with --listen")
     return port
+
+
+def _why_unbound(cause: BaseException | None, *, is_socket: bool) -> str:
+    number = cause.errno if isinstance(cause, OSError) else None
+    if is_socket:
+        if number == errno.EADDRINUSE:
+            return "the socket is in use by another process, or a file that is no socket is in its place"
+        if number is not None:
+            return os.strerror(number)
+        return "the socket is in use, or its path is too long, or its folder cannot be written"
+    if number == errno.EADDRINUSE:
+        return "the port is in use"
+    if number == errno.EADDRNOTAVAIL or isinstance(cause, socket.gaierror):
+        return "the address is not this machine's"
+    if number in (errno.EACCES, errno.EPERM):
+        return "this user may not use the port"
+    return "the port is in use, or the address is not this machine's"
 
 
 def _credentials(server: grpc.aio.Server, tls: Tls) -> grpc.ServerCredentials:

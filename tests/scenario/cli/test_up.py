@@ -98,7 +98,9 @@ async def test_server_logs_and_says_nothing_else(terminal: Any) -> None:
 
 
 async def test_what_keeps_a_node_from_starting_is_one_line(terminal: Any) -> None:
-    """Planted: gRPC's own log line beside ours was caught by the count of lines."""
+    """Planted: gRPC's own log line beside ours was caught by the count of lines; the words for a port in use
+    for every address that cannot be listened on.
+    """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (terminal.folder / "bad.toml").write_text("limits = 3\n")
@@ -107,7 +109,11 @@ async def test_what_keeps_a_node_from_starting_is_one_line(terminal: Any) -> Non
         (terminal.folder / "foreign" / "chat.db").write_text("this is no database, whatever its name says")
         (terminal.folder / "file").write_text("")
         for arguments, code, part in [
-            (["up", "--listen", f"127.0.0.1:{port}"], 7, str(port)),
+            (["up", "--listen", f"127.0.0.1:{port}"], 7, f"127.0.0.1:{port}: the port is in use."),
+            (["up", "--listen", "192.0.2.1:0"], 7, "192.0.2.1:0: the address is not this machine's."),
+            (["up", "--listen", "foo"], 6, "'foo' is no address: write HOST:PORT"),
+            (["up", "--listen", "unix:bad.toml"], 7, "unix:bad.toml: the socket is in use by another"),
+            (["up", "--listen", "unix:missing/x"], 7, "unix:missing/x: No such file or directory."),
             (["server", "--config", "nowhere.toml"], 6, "nowhere.toml"),
             (["up", "--config", "bad.toml"], 6, "limits"),
             (["up", "--config", "broken.toml"], 6, "broken.toml"),

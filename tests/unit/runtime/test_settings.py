@@ -60,7 +60,7 @@ def test_other_programs_variables_are_left_alone() -> None:
         ({"PARLEY_LIMITS__STREAMS": "0"}, {}, "limits.streams"),
         ({"PARLEY_LIMITS__STREAMS": "-1"}, {}, "limits.streams"),
         ({"PARLEY_LIMITS": "5"}, {}, "limits"),
-        ({"PARLEY_LISTEN__PORT": "5"}, {"listen": "x", "listen.port": "y"}, "listen"),
+        ({"PARLEY_LISTEN__PORT": "5"}, {"listen": "x:1", "listen.port": "y"}, "listen"),
         ({"PARLEY_LOG_LEVEL": "loud"}, {}, "log_level"),
         ({"PARLEY_AUTH__SIGN_UP": "maybe"}, {}, "auth.sign_up"),
         ({"PARLEY_SESSIONS__LEASE_SECONDS": "nan"}, {}, "sessions.lease_seconds"),
@@ -126,6 +126,24 @@ def test_the_variable_is_named(environ: Mapping[str, str], said: str) -> None:
     with pytest.raises(SettingsError) as error:
         load_settings(None, environ, {})
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize("listen", ["foo", "", "127.0.0.1", "h:", "h:x", "h:65536", "h:-1", "h:٣", "unix:"])
+def test_an_address_of_the_wrong_form_is_not_in_use(listen: str) -> None:
+    """It is told with the right one. Planted: any text taken, which then failed as a port in use."""
+    with pytest.raises(SettingsError, match=r"listen: .* is no address: write HOST:PORT"):
+        load_settings(None, {}, {"listen": listen})
+    if listen:
+        with pytest.raises(SettingsError, match=r"metrics_listen: .* is no address: write HOST:PORT"):
+            load_settings(None, {}, {"metrics_listen": listen})
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:0", ":65535", "[::1]:50051", "chat.example:1", "unix:x", "unix:/x"]
+)
+def test_addresses_are_taken(listen: str) -> None:
+    """As the transports take them. Planted: a host, or a path from the root, asked for."""
+    assert load_settings(None, {}, {"listen": listen}).listen == listen
 
 
 def test_a_variable_that_the_command_line_overrides_is_not_to_blame() -> None:
