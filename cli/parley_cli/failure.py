@@ -70,7 +70,8 @@ def failure_of(error: parley.ParleyError, server: str) -> CommandFailure:
         return CommandFailure(ExitCode.UNREACHABLE, f"{server} did not answer in time", "Try again")
     if reason == "STORE_UNAVAILABLE":
         # The server's own words are for programs, which can repeat a call with its id.
-        message = f"the store of {server} did not answer: whether something was changed is not known"
+        why = "cannot take anything, its disk is full" if "disk is full" in message else "did not answer"
+        message = f"the store of {server} {why}: whether something was changed is not known"
         advice = "Look before you try again"
     elif error.retry_after_seconds:
         advice = f"Try again in {_seconds(error.retry_after_seconds)}"

@@ -43,3 +43,13 @@ def test_nobody_is_told_to_repeat_what_only_programs_can() -> None:
     """Planted: the server's own words, and the advice to try again at once."""
     line = failure_of(_STORE_ERROR, "chat.example:1").line()
     assert "client-made id" not in line and line.endswith("is not known. Look before you try again.")
+
+
+def test_a_full_disk_is_said() -> None:
+    """It will not mend itself within a second. Planted: one text for every store that fails."""
+    error = parley.StoreUnavailable(
+        "The store cannot take it: the disk is full. The outcome is not known.",
+        code=grpc.StatusCode.UNAVAILABLE,
+        reason="STORE_UNAVAILABLE",
+    )
+    assert "disk is full" in failure_of(error, "chat.example:1").line()
