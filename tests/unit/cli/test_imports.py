@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -59,9 +60,12 @@ def test_ctrl_c_is_quiet_while_the_command_is_still_loading() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        bufsize=1,
     ) as process:
         assert process.stderr is not None
-        for line in process.stderr:
+        # A pipe that is soon full: the command cannot end before it is read, however busy the machine is.
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        while line := process.stderr.readline():
             if "typer._click.exceptions" in line:
                 process.send_signal(signal.SIGINT)
                 break
