@@ -115,7 +115,8 @@ class Terminal:
         self.home = home
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
-        self.environ = kept | {"PARLEY_HOME": str(home)}
+        # So few that no machine's limit of open files makes a node warn.
+        self.environ = kept | {"PARLEY_HOME": str(home), "PARLEY_LIMITS__STREAMS": "100"}
         self._running: list[RunningCommand] = []
 
     async def start(

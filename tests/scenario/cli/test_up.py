@@ -103,7 +103,7 @@ async def test_what_keeps_a_node_from_starting_is_one_line(terminal: Any) -> Non
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        (terminal.folder / "bad.toml").write_text("limits = 3\n")
+        (terminal.folder / "bad.toml").write_text("auth = 3\n")
         (terminal.folder / "broken.toml").write_text("listen =\n")
         (terminal.folder / "foreign").mkdir()
         (terminal.folder / "foreign" / "chat.db").write_text("this is no database, whatever its name says")
@@ -115,7 +115,7 @@ async def test_what_keeps_a_node_from_starting_is_one_line(terminal: Any) -> Non
             (["up", "--listen", "unix:bad.toml"], 7, "unix:bad.toml: the socket is in use by another"),
             (["up", "--listen", "unix:missing/x"], 7, "unix:missing/x: No such file or directory."),
             (["server", "--config", "nowhere.toml"], 6, "nowhere.toml"),
-            (["up", "--config", "bad.toml"], 6, "limits"),
+            (["up", "--config", "bad.toml"], 6, "auth"),
             (["up", "--config", "broken.toml"], 6, "broken.toml"),
             (["up", "--listen", "127.0.0.1:0", "--data", "foreign"], 5, "chat.db"),
             (["up", "--listen", "127.0.0.1:0", "--data", "file/below"], 5, "file"),
