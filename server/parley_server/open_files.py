@@ -12,23 +12,25 @@ BESIDE_STREAMS = 500
 log = get_logger(__name__)
 
 
-def provide_open_files(streams: int) -> None:
-    """Let this process open as many files as the system lets it without asking. One warning is logged when
-    that is less than so many streams need, each on a connection of its own.
-    """
+def provide_open_files() -> int:
+    """Let this process open as many files as the system lets it without asking. How many that are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         # Few systems begin with more than 1,024, whatever they would allow: that many connections, and
         # the next ones get nowhere.
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
     except (OSError, ValueError):
         # macOS says "unlimited" and takes less. What there was stays.
-        pass
-    if (needed := files_wanted(streams, soft)) is not None:
+        return soft
+    return hard
+
+
+def warn_of_too_few(streams: int, open_files: int) -> None:
+    """Log one warning when so many streams, each on a connection of its own, need more."""
+    if (needed := files_wanted(streams, open_files)) is not None:
         log.warning(
             "too few open files for as many streams as the settings allow: further connections get nowhere",
-            open_files=soft,
+            open_files=open_files,
             needed=needed,
             streams=streams,
             advice=f"raise the limit (`ulimit -n {needed}` before the start, or LimitNOFILE={needed} in a "

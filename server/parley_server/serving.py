@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from parley_server.node import open_node
-from parley_server.open_files import provide_open_files
+from parley_server.open_files import provide_open_files, warn_of_too_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def serve(settings: Settings, *, announce: Callable[[RunningNode], None]) -> sig
     Sets how often this process collects garbage, and of what; and how many files it may have open, to what
     the system allows it.
     """
-    provide_open_files(settings.limits.streams)
+    open_files = provide_open_files()
     # A tick of a busy node makes thousands of tasks and futures that die at its end. By default every 700 of
     # them start a collection, which finds them alive and walks ever more of the open sessions: a quarter of
     # the CPU. Cycles are rare here and can wait.
@@ -65,6 +65,7 @@ def serve(settings: Settings, *, announce: Callable[[RunningNode], None]) -> sig
         # hold the loop up for some 40 ms.
         gc.collect()
         gc.freeze()
+        warn_of_too_few(settings.limits.streams, open_files)
         announce(node)
 
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
