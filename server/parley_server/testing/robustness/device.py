@@ -16,6 +16,7 @@ from parley.chat.v1 import chat_service_pb2, message_requests_pb2, stream_pb2
 from parley_server.testing.robustness.history import Outcome, Step
 from parley_server.testing.robustness.line import entry_of, verdict_of_error, verdict_of_status
 from parley_server.testing.robustness.reader_validation import FINISHED
+from parley_server.testing.robustness.tasks import being_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +149,7 @@ class BookDevice:
         try:
             why = await reading
         except asyncio.CancelledError:
-            if _being_cancelled():
+            if being_cancelled():
                 raise
             why = LEFT
         finally:
@@ -222,7 +223,7 @@ class BookDevice:
         except asyncio.InvalidStateError as error:
             return f"the call was over: {error}"
         except asyncio.CancelledError:
-            if _being_cancelled():
+            if being_cancelled():
                 raise
             return LEFT
         return "OK"
@@ -355,12 +356,6 @@ class BookDevice:
             and all(self._read.get(channel_id, 0) >= seq for channel_id, seq in read.items())
         ):
             reached.set_result(None)
-
-
-def _being_cancelled() -> bool:
-    """Whether the running task is being cancelled, and not only the call that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _write(call: Any, request: stream_pb2.ConnectRequest) -> None:

@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
 
+def being_cancelled() -> bool:
+    """Whether the running task is being cancelled, and not only the call that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def wait_for(work: Awaitable[object], seconds: float) -> None:
     """Wait for the work, at most so long."""
     try:
