@@ -21,7 +21,7 @@ MESSAGES = int(os.environ.get("PARLEY_ROBUSTNESS_MESSAGES", "2000"))
 KILLS = max(2, MESSAGES // 1000)
 LONG = MESSAGES > 2000
 RESUMES = frozenset({"continued", "reset NO_CURSOR", "reset EPOCH_CHANGED", "reset MALFORMED"})
-# A short run meets these by chance: a device must come back to the same epoch having missed little, or much.
+# On a busy machine a short run may meet only one of these: a device comes back having missed little, or much.
 RARE_RESUMES = frozenset({"replayed", "digested"})
 FAULTS = frozenset({KILL, *(NETWORK + kind for kind in KINDS)})
 
@@ -45,11 +45,12 @@ def test_every_device_ends_with_the_log_within_its_memberships(run_devices: Devi
             resumes=RESUMES | (RARE_RESUMES if LONG else frozenset()),
             faults=FAULTS,
             lags=1,
-            forgotten=1 if LONG else 0,
+            forgotten=1,
             moves=45,
         ),
     )
     assert report.passed, report.text()
+    assert any(report.coverage.resumes.get(kind, 0) for kind in RARE_RESUMES), report.text()
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_a_node_that_is_paused_goes_on_as_if_nothing_had_been(run_plan: RunPlan,
     """
     report = run_plan(
         Plan(seed=seed, kills=1, pauses=2, pause_seconds=3.0, acknowledged=800, call_seconds=1.0),
-        Demands(kills=1, acknowledged=800, unknown=4, duplicates=1),
+        Demands(kills=1, acknowledged=800, unknown=8, duplicates=1),
     )
     # More where a kill came as everything had just been answered, and was repeated.
     assert report.coverage.faults >= 4
